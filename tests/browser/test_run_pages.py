@@ -58,7 +58,7 @@ class Reader:
         page.on("request", lambda request: self.asked.append(request.url))
         page.on("pageerror", lambda error: self.trouble.append(str(error)))
         page.on("dialog", lambda dialog: self.trouble.append(dialog.message))
-        page.on(
+        page.on(  # type: ignore[call-overload]
             "console", lambda said: self.trouble.append(said.text) if said.type == "error" else 0
         )
         page.goto(path.as_uri())

@@ -29,7 +29,8 @@ class Noting(nn.Module):
 
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()
-        self.loss, self.calls = loss, []
+        self.loss = loss
+        self.calls: list[Any] = []
 
     def forward(self, outputs: Any, targets: Any) -> torch.Tensor:
         self.calls.append(1)

@@ -167,7 +167,7 @@ class Rude(Check):
 
 def test_what_a_rude_check_moves_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     def with_rude(package: str, base: type, on_error: Any) -> tuple[Any, ...]:
-        found = instances(package, base, on_error)
+        found: Any = instances(package, base, on_error)
         return (*found, Rude()) if package == "nbdebug.checks" else found
 
     monkeypatch.setattr("nbdebug.debugger.assembly.instances", with_rude)

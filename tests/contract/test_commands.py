@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,7 @@ def test_a_form_gives_the_command_or_says_that_there_is_no_button(command: type[
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_nonsense_in_a_form_raises_nothing_but_our_errors(command: type[Command]) -> None:
+    value: Any
     for value in ("", "x", "-1", "1e999", "nan", None, [], {}, 5, 0.5, "\x00", "9" * 400):
         try:
             made = command.from_form(Form(dict.fromkeys(FIELDS, value)))

@@ -59,7 +59,7 @@ def debug_with(monkeypatch: pytest.MonkeyPatch) -> MakeDebugger:
 
     def make(probe: Probe, problem: str = "mlp", **keywords: Any) -> nbd.Debugger:
         def only(package: str, base: type, on_error: Any) -> tuple[Any, ...]:
-            found = instances(package, base, on_error)
+            found: Any = instances(package, base, on_error)
             return (probe,) if package == "nbdebug.probes" else found
 
         monkeypatch.setattr("nbdebug.debugger.assembly.instances", only)

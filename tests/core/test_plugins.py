@@ -7,6 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,7 +132,7 @@ def test_a_broken_entry_point_is_reported_and_the_rest_is_found(
 ) -> None:
     write_entry_points(folder, broken=target, outside="sample_outside:Outside")
     reported: list[tuple[str, Exception]] = []
-    found = discover(PACKAGE, base(), lambda name, error: reported.append((name, error)))
+    found: Any = discover(PACKAGE, base(), lambda name, error: reported.append((name, error)))
     assert names(found) == ["unordered", "alpha", "beta", "outside", "late"]
     assert [name for name, _ in reported] == ["broken"]
     assert isinstance(reported[0][1], error)
@@ -153,7 +154,7 @@ def test_damaged_metadata_of_another_package_hides_nothing(folder: Path, damaged
     other.mkdir()
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: damaged\nVersion: 1.0\n")
     (other / "entry_points.txt").write_bytes(damaged)
-    found = discover(PACKAGE, base(), lambda name, error: None)
+    found: Any = discover(PACKAGE, base(), lambda name, error: None)
     assert names(found) == ["unordered", "alpha", "beta", "outside", "late"]
 
 

@@ -25,7 +25,8 @@ ENDS: dict[str, tuple[Callable[[nbd.Debugger], Any], type[BaseException] | None]
 
 @pytest.mark.parametrize("verb", ENDS)
 def test_a_run_says_what_ended_it(verb: str) -> None:
-    begun, raised = threading.Event(), []
+    begun = threading.Event()
+    raised: list[Any] = []
 
     def loss_fn(outputs: Any, targets: Any) -> Any:
         begun.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def test_the_collections_cannot_be_changed() -> None:
 
 
 def test_the_same_seed_builds_the_same_training() -> None:
-    losses = []
+    losses: Any = []
     for seed in (0, 0, 1):
         torch.manual_seed(len(losses))
         with examples.sick()["labels learnt by heart"].debugger(seed) as dbg:

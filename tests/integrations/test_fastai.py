@@ -281,7 +281,7 @@ def test_a_learner_trains_on_when_its_watch_is_closed(watch: Watch) -> None:
         watch.dbg.close()
         thread.join(20)
         assert not thread.is_alive()
-        watch.dbg.start = lambda: None
+        watch.dbg.start = lambda: None  # type: ignore[method-assign]
     assert bitwise_equal(seen.results(), bare.results())
 
 

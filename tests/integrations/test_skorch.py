@@ -277,7 +277,7 @@ def test_a_net_trains_on_when_its_watch_is_closed_while_it_is_paused(watch: Watc
         watch.dbg.close()
         thread.join(20)
         assert not thread.is_alive()
-        watch.dbg.start = lambda: None
+        watch.dbg.start = lambda: None  # type: ignore[method-assign]
     assert same(net, fit(made()))
 
 

@@ -31,8 +31,8 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "traced": lambda: torch.jit.trace(net(), X[:8]),
     "a scripted part": lambda: nn.Sequential(torch.jit.script(net()), nn.Tanh()),
     "a traced part": lambda: nn.Sequential(torch.jit.trace(net(), X[:8]), nn.Tanh()),
-    "compiled": lambda: torch.compile(net(), backend="eager"),  # type: ignore[dict-item]
-    "a compiled layer": lambda: nn.Sequential(
+    "compiled": lambda: torch.compile(net(), backend="eager"),  # type: ignore[dict-item, return-value]
+    "a compiled layer": lambda: nn.Sequential(  # type: ignore[call-overload]
         torch.compile(nn.Linear(6, 3), backend="eager"),  # type: ignore[list-item]
         nn.Tanh(),
     ),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def test_every_panel_says_what_to_do_while_there_is_nothing_to_show(panel, quiet
     context, notes = quiet_context
     pages = []
     context.sink.set_section = lambda name, section, page: pages.append(page)
-    left_out = {}
+    left_out: Any = {}
     context.sink.set_hidden = left_out.__setitem__
     made = panel(context)
     root = made.build()
@@ -55,13 +56,11 @@ def test_every_panel_says_what_to_do_while_there_is_nothing_to_show(panel, quiet
 
 @pytest.fixture
 def quiet_context():
-    context, notes = (
-        PanelContext(PlotOptions(), lambda: [ControlState(spec, 1.0) for spec in CONTROLS]),
-        {},
-    )
+    context = PanelContext(PlotOptions(), lambda: [ControlState(spec, 1.0) for spec in CONTROLS])
+    notes: dict[str, str] = {}
     # The network offers the layers that other panels show.
     NetworkStrip(context).build()
-    context.sink.set_note = notes.__setitem__
+    context.sink.set_note = notes.__setitem__  # type: ignore[method-assign]
     return context, notes
 
 

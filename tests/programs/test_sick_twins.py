@@ -19,8 +19,9 @@ import nbdebug as nbd
 from nbdebug.core.results.checks.check_result import CheckResult
 from nbdebug.core.results.findings import Finding
 from tests.programs.losses import classes, mlp
-from tests.programs.networks import Squeeze, conv, head, images, mnasnet
-from tests.programs.sequences import Bert, tokens
+from tests.programs.networks import Squeeze, conv, head, mnasnet
+from tests.programs.program import images, tokens
+from tests.programs.sequences import Bert
 
 CE = nn.CrossEntropyLoss()
 X = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))

@@ -40,7 +40,7 @@ def values_for(control: type[Control], problem: testing.Problem) -> list[object]
     with testing.Trainer.of(problem, probes=()) as trainer:
         if control().spec(trainer.session).kind != "samples":
             return []
-    return SAMPLES.get(control.name, SAMPLES["samples"])
+    return SAMPLES.get(control.name, SAMPLES["samples"])  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("kind", discover("nbdebug.rules", Rule), ids=lambda kind: kind.name)

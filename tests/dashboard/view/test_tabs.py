@@ -304,7 +304,7 @@ class TestAllPanels:
                 roots[panel.name] = made()
                 return roots[panel.name]
 
-            panel.build = build
+            panel.build = build  # type: ignore[method-assign]
         view = Replay("first")
         for place, tab in enumerate(order):
             show(dashboard, kind="show" if place else "hello", tab=tab)

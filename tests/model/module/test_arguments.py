@@ -77,8 +77,8 @@ PAIR: list[Callable[[], nn.Module]] = [
     lambda: nn.Sequential(Whole(), nn.Identity()),
     lambda: nn.DataParallel(Whole()),
     lambda: nn.DataParallel(Parts()),
-    lambda: torch.compile(Whole(), backend="eager"),
-    lambda: torch.compile(Parts(), backend="eager"),
+    lambda: torch.compile(Whole(), backend="eager"),  # type: ignore[list-item, return-value]
+    lambda: torch.compile(Parts(), backend="eager"),  # type: ignore[list-item, return-value]
 ]  # fmt: skip
 MAPPING: list[Callable[[], nn.Module]] = [ByName, Mapped, Keywords, OneOfMany]
 

@@ -176,7 +176,7 @@ def overwriting() -> nn.Module:
         (overwriting(), "overwriting the input"),
         (nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(inplace=True)), "in place"),
         (torch.compile(mlp(), backend="eager"), "compiled"),
-        (nn.Sequential(torch.compile(mlp(), backend="eager")), "compiled"),
+        (nn.Sequential(torch.compile(mlp(), backend="eager")), "compiled"),  # type: ignore[call-overload]
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

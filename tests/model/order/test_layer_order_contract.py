@@ -49,7 +49,7 @@ def results(model: nn.Module, run: Callable[[], Any]) -> list[torch.Tensor]:
     loss_of(outputs).backward()
     gradients = [parameter.grad for parameter in model.parameters()]
     assert all(gradient is not None for gradient in gradients)
-    return [*tensors(outputs), *gradients, *(buffer.clone() for buffer in model.buffers())]
+    return [*tensors(outputs), *gradients, *(buffer.clone() for buffer in model.buffers())]  # type: ignore[list-item]
 
 
 def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:

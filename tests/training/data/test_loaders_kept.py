@@ -126,7 +126,7 @@ class Numbered(Dataset[Any]):
 
 def test_a_distributed_sampler_is_told_the_epoch() -> None:
     data = TensorDataset(X[:6], X[:6])
-    sampler = DistributedSampler(data, 1, 0, seed=5)
+    sampler: Any = DistributedSampler(data, 1, 0, seed=5)
     wanted = []
     for epoch in range(3):
         sampler.set_epoch(epoch)
@@ -209,7 +209,11 @@ def test_the_number_of_samples_of_ready_batches_can_be_declared() -> None:
         assert dbg.history.frame("batch_size")["batch_size"].tolist() == [3, 5, 3, 5]
     with (
         nbd.Debugger(
-            nn.Linear(1, 1), data, step_fn=step_fn, batch_size_of=lambda g: 0.5, runs=None
+            nn.Linear(1, 1),
+            data,
+            step_fn=step_fn,
+            batch_size_of=lambda g: 0.5,  # type: ignore[return-value]
+            runs=None,
         ) as dbg,
         pytest.raises(nbd.NbdebugError, match=r"batch_size_of gave 0\.5"),
     ):

@@ -61,7 +61,7 @@ class PlainLoop:
         ready = None if self.batches is None else list(self.batches())
         while (len(left) if ready is None else ready) and len(self.losses) < steps:
             self.at.get(len(self.losses), lambda loop: None)(self)
-            parts = []
+            parts: Any = []
             while len(parts) < self.accumulate and (len(left) if ready is None else ready):
                 if ready is None:
                     rows, left = left[: self.batch_size], left[self.batch_size :]

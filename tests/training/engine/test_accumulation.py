@@ -276,7 +276,7 @@ def test_every_probe_measures_steps_of_several_batches() -> None:
 
 
 def test_values_that_a_batch_lacks_do_not_count() -> None:
-    found = averaged([(2, {"a": 1.0, "b": torch.tensor(3.0)}), (6, {"a": 5.0})])
+    found: Any = averaged([(2, {"a": 1.0, "b": torch.tensor(3.0)}), (6, {"a": 5.0})])
     assert found == {"a": 4.0, "b": 3.0}
 
 

@@ -106,7 +106,8 @@ def test_checks_that_need_a_batch_do_not_apply() -> None:
 
 
 def test_waiting_ends_with_the_function_not_with_its_loop() -> None:
-    walk, ends = Walk(), []
+    walk = Walk()
+    ends: list[str] = []
 
     def train() -> None:
         walk.train(dbg.step)

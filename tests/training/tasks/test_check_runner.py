@@ -35,7 +35,7 @@ class Endless(Check):
 @pytest.fixture
 def dbg(monkeypatch: pytest.MonkeyPatch) -> Any:
     def with_endless(package: str, base: type, on_error: Any) -> tuple[Any, ...]:
-        found = instances(package, base, on_error)
+        found: Any = instances(package, base, on_error)
         return (*found, Endless()) if package == "nbdebug.checks" else found
 
     monkeypatch.setattr("nbdebug.debugger.assembly.instances", with_endless)

@@ -140,9 +140,9 @@ def test_a_model_that_cannot_be_copied_is_not_measured_while_paused() -> None:
     with nbd.Debugger(iterator_model(), (X, X.sum(1).long() % CLASSES), nn.CrossEntropyLoss(),
                       runs=None) as dbg:  # fmt: skip
         dbg.run(steps=3)
-        seen = next(dbg.model.held)
+        seen = next(dbg.model.held)  # type: ignore[call-overload]
         look(dbg)
-        assert next(dbg.model.held) == seen + 1
+        assert next(dbg.model.held) == seen + 1  # type: ignore[call-overload]
         assert not dbg.history.snapshot().histograms
         assert "held (generator)" in dbg.history.notices[-1].text
 

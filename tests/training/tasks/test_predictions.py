@@ -144,7 +144,7 @@ def test_a_bare_loop_makes_the_same_steps_as_one_that_is_looked_at() -> None:
             functional.cross_entropy(twin(X[part : part + 16]), y[part : part + 16]).backward()
             optimizer.step()
     batches = [(X[part : part + 16], y[part : part + 16]) for part in range(0, 64, 16)]
-    loader = torch.utils.data.DataLoader(batches, batch_size=None, shuffle=False)
+    loader: Any = torch.utils.data.DataLoader(batches, batch_size=None, shuffle=False)
     watched = torch.optim.SGD(model.parameters(), lr=0.1)
     with nbd.watch(model, watched, runs=None) as dbg:
         client_of(dbg).do(WatchProbe("predictions", True))

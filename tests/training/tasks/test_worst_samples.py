@@ -46,7 +46,7 @@ def test_losses_and_gradients_are_those_of_a_plain_loop(make: Any, data: Any) ->
         found = dbg.worst_samples(0, top=80)
         assert (found.step, found.looked_at, found.count) == (0, 80, 80)
         expected = plain(dbg.model, X, y)
-    assert sorted(sample.index for sample in found.samples) == list(range(80))
+    assert sorted(sample.index for sample in found.samples) == list(range(80))  # type: ignore[type-var]
     assert [s.loss for s in found.samples] == sorted((s.loss for s in found.samples), reverse=True)
     for sample in found.samples:
         loss, norm = expected[sample.index]
