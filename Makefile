@@ -30,7 +30,7 @@ soak: .venv/installed-test
 	HYPOTHESIS_PROFILE=soak $(QUIET) $(BIN)/python -m pytest $(SPREAD) \
 		-m "soak or long or hypothesis" $(ARGS)
 
-# Two minutes: of what `make most` runs, one test in eight.
+# Two minutes: of what `make most` runs, one case of every third test function.
 quick: .venv/installed-test
 	$(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "not browser and not slow and not thorough" $(ARGS)
 

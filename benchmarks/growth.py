@@ -55,7 +55,7 @@ def _sweeps() -> Iterator[tuple[str, list[Size]]]:
 
 
 def _swept(unit: str, sizes: Sequence[Size], pairs: int) -> Iterator[Row]:
-    found = []
+    found: Any = []
     for size in sizes:
         bare, debugger = _bare(size), _debugger(size)
         with debugger:

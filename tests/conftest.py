@@ -37,8 +37,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-# `make quick` runs one in this many, and all of those that look at the code itself.
-QUICK_SHARE = 8
+# `make quick` runs one case of one test function in this many, and all of those that look at the
+# code itself.
+QUICK_SHARE = 3
 # `make test` draws from tests of so many cases one in ten, of those in the browser one in two, and
 # of others that are slow one in four: the same ones each time. Tests marked `whole` always run.
 MANY_CASES, DRAWN_SHARE, BROWSER_SHARE, SLOW_SHARE = 4, 10, 2, 4
@@ -55,9 +56,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what `make quick` leaves out, and leave out what `make soak` runs alone."""
-    for item in items:
-        if _number(item) % QUICK_SHARE and "codebase" not in item.path.parts:
-            item.add_marker("thorough")
+    for item in _not_quick(items):
+        item.add_marker("thorough")
     for item in _not_drawn(items):
         item.add_marker("long")
     if config.getoption("--drawn"):
@@ -71,14 +71,27 @@ def _number(item: pytest.Item) -> int:
     return zlib.crc32(item.nodeid.encode(errors="backslashreplace"))
 
 
+def _by_function(items: list[pytest.Item]) -> list[list[pytest.Item]]:
+    """Cases of each test function, but for those that look at the code itself."""
+    found: dict[tuple[Path, str], list[pytest.Item]] = {}
+    for item in items:
+        if "codebase" not in item.path.parts:
+            name = getattr(item, "originalname", item.name)
+            found.setdefault((item.path, name), []).append(item)
+    return list(found.values())
+
+
+def _not_quick(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """All cases but one of each test function, and all of most functions."""
+    for cases in _by_function(items):
+        first, *others = sorted(cases, key=_number)
+        yield from others if _number(first) % QUICK_SHARE == 0 else cases
+
+
 def _not_drawn(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     """Most cases of the tests that have many, and most of the tests that are slow."""
-    tests: dict[tuple[Path, str], list[pytest.Item]] = {}
-    for item in items:
-        if "codebase" not in item.path.parts and not item.get_closest_marker("whole"):
-            name = getattr(item, "originalname", item.name)
-            tests.setdefault((item.path, name), []).append(item)
-    for cases in tests.values():
+    drawn = [item for item in items if not item.get_closest_marker("whole")]
+    for cases in _by_function(drawn):
         if len(cases) >= MANY_CASES:
             yield from sorted(cases, key=_number)[-(-len(cases) // DRAWN_SHARE) :]
             continue
