@@ -28,12 +28,12 @@ from nbdebug.model.state.values.iterators import RESTORED_TYPES
 from nbdebug.model.state.values.places import (
     ABSENT,
     GENERATOR_TYPES,
+    attributes_of_parameters,
     content,
     fill,
     functions_in,
     held_by,
     hooks_of,
-    parameters_of,
     put,
     set_in_class,
     slots,
@@ -156,9 +156,9 @@ class _Walk:
 
     def _classes(self, value: Any) -> None:
         """Enter the classes of a network or another value with a state, and of parameters more."""
-        for parameter in parameters_of(value):
-            for name, part in list(vars(parameter).items()):
-                self.enter(f"parameter.{name}", part, partial(put, vars(parameter), name))
+        if isinstance(value, nn.Module | torch.Tensor):
+            for root in attributes_of_parameters(value):
+                self.enter(*root)
         self._see_space(value)
         for one in value.modules() if isinstance(value, nn.Module) else (value,):
             if not isinstance(one, torch.Tensor):

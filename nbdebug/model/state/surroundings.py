@@ -16,7 +16,7 @@ from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import AsIs, Kept
 from nbdebug.model.state.values.kept_records import KeptNames
 from nbdebug.model.state.values.likeness import Likeness
-from nbdebug.model.state.values.places import forwards
+from nbdebug.model.state.values.places import attributes_of_parameters, forwards
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
 from nbdebug.model.state.values.record_file import records_from_plain, records_to_plain
 from nbdebug.model.state.values.records import RecordCopier, Records
@@ -70,6 +70,9 @@ class Surroundings:
         for name, value in self._state.items():
             yield Reached(f"state[{name!r}]", value)
         roots: list[Root] = [*self._functions.items(), *forwards(self._model), *self.more()]
+        roots += attributes_of_parameters(self._model)
+        if records is not None:
+            records.spaces.append(self._model)
         yield from reachable(roots, records)
 
     def capture(self, copy: Copy = cloned, records: bool = False) -> SurroundingsCopy:
@@ -92,6 +95,7 @@ class Surroundings:
         What the user collects in a metric or in a hook of the model stays.
         """
         training, judging = Records(), Records()
+        reachable(attributes_of_parameters(self._model), training)
         for name, function in self._functions.items():
             reachable([(name, function)], training if name == self._training else judging)
         passed = {_identity(one) for one in judging.found}

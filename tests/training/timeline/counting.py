@@ -199,6 +199,16 @@ loss_fn = functools.partial(weighted, {"calls": 0})
 def told():
     return dict(loss_fn.args[0])
 """,
+    "an attribute of a parameter": """
+def step_fn(m, batch):
+    weight = m[0].weight
+    weight.calls = getattr(weight, "calls", 0) + 1
+    weight.ema = 0.9 * getattr(weight, "ema", 0.0) + 0.1 * weight.detach()
+    return mse_loss(m(batch[0]), batch[1]) / (weight.calls + weight.ema.abs().sum())
+
+def told():
+    return vars(model[0].weight)
+""",
     "an object that a list gets": """
 class Event:
     def __init__(self, number):

@@ -18,7 +18,10 @@ from tests.training.looking import LOOKING as LOOKS
 from tests.training.timeline.counting import CASES, Program, bare
 
 # A file names no class of the user's, and makes no object.
-WITHOUT_FILE = ("an object that a list gets",)
+WITHOUT_FILE = {
+    "an object that a list gets": "events",
+    "an attribute of a parameter": "parameter.calls",
+}
 # Looks that a training without loss_fn refuses.
 REFUSED = ("summary", "worst_samples")
 
@@ -122,7 +125,8 @@ def test_a_count_goes_on_in_a_resumed_training(
     ) as dbg:
         told = {notice.title: notice.text for notice in dbg.history.notices}
         if kind in WITHOUT_FILE:
-            assert told["Not everything was resumed"].startswith("events: what loss_fn")
+            named = WITHOUT_FILE[kind]
+            assert told["Not everything was resumed"].startswith(f"{named}: what loss_fn")
             return
         assert not told
         dbg.run(steps=4)

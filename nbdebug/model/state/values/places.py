@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,15 @@ def parameters_of(value: Any) -> Iterator[torch.Tensor]:
     """Parameters of a network that have attributes of their own; or a tensor that has."""
     held = value.parameters() if isinstance(value, nn.Module) else (value,)
     return (one for one in held if isinstance(one, torch.Tensor) and vars(one))
+
+
+def attributes_of_parameters(
+    model: nn.Module | torch.Tensor,
+) -> Iterator[tuple[str, Any, Callable[[Any], None]]]:
+    """Attributes that code has put on parameters, and what binds them."""
+    for parameter in parameters_of(model):
+        for name, part in list(vars(parameter).items()):
+            yield f"parameter.{name}", part, partial(put, vars(parameter), name)
 
 
 def hooks_of(value: Any) -> Iterator[tuple[str, Any]]:

@@ -26,6 +26,7 @@ from nbdebug.model.state.values.plain import PlainReader, PlainWriter
 from nbdebug.model.state.values.surroundings_copy import Record
 
 LEFT = {"kept": "left"}
+NOTHING: tuple[Any, None] = (None, None)
 NUMBERS = (bool, int, float, complex)
 
 
@@ -62,9 +63,9 @@ def records_from_plain(
     for reached, kept in now:
         there.setdefault(reached.place, (reached, kept))
     fitting, records, left = _Fitting(known), list[Record](), list[str]()
-    for place in read.keys() & there.keys():
-        saved, (reached, kept) = read[place], there[place]
-        if saved is not None and fitting.fits(saved, kept):
+    for place, saved in read.items():
+        reached, now_kept = there.get(place, NOTHING)
+        if saved is not None and now_kept is not None and fitting.fits(saved, now_kept):
             records.append(Record(place, saved, reached.bind, reached.value))
         else:
             left.append(place)
