@@ -186,16 +186,7 @@ class Watch(Debugger):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until training is paused, or what was given to `run` is over; False if too late."""
-        return wait_for_end(super().wait, self._is_over, timeout)
-
-    def _is_over(self, timeout: float) -> bool:
-        """False if a loop is about to run, or what goes on behind one still does."""
-        body = self._body
-        if not body.join(timeout):
-            return False
-        ticket = body.started
-        begins = body.begins or (ticket is not None and not ticket.answer.done())
-        return not (body.runs and begins)
+        return wait_for_end(super().wait, self._body, timeout)
 
     @property
     def has_started(self) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
+
+from nbdebug.core.commands.queue import Ticket
 
 MOMENT = 0.05
 
@@ -32,14 +34,24 @@ class LoopThread(threading.Thread):
         return not self.is_alive()
 
 
-def wait_for_end(
-    paused: Callable[[float | None], bool], joined: Callable[[float], bool], timeout: float | None
-) -> bool:
+class Body(Protocol):
+    """A loop that may begin another one behind it; see `LoopBody`."""
+
+    begins: bool
+
+    @property
+    def started(self) -> Ticket | None: ...
+    @property
+    def runs(self) -> bool: ...
+    def join(self, timeout: float) -> bool: ...
+
+
+def wait_for_end(paused: Callable[[float | None], bool], body: Body, timeout: float | None) -> bool:
     """Wait until a loop is paused, or what goes on behind it is over.
 
     Args:
         paused: waits so many seconds until training is paused, without an end for None.
-        joined: waits so many seconds for what goes on behind the loop, which may be another loop.
+        body: the loop, behind which another one may begin.
 
     Returns:
         False if `timeout` seconds passed before.
@@ -48,8 +60,17 @@ def wait_for_end(
     while paused(None if timeout is None else max(end - time.monotonic(), 0.0)):
         left = end - time.monotonic()
         # Another loop may have begun since.
-        if joined(min(MOMENT, max(left, 0.0))) and paused(0.0):
+        if _is_over(body, min(MOMENT, max(left, 0.0))) and paused(0.0):
             return True
         if left <= 0:
             return False
     return False
+
+
+def _is_over(body: Body, timeout: float) -> bool:
+    """False if a loop is about to run, or what goes on behind one still does."""
+    if not body.join(timeout):
+        return False
+    ticket = body.started
+    begins = body.begins or (ticket is not None and not ticket.answer.done())
+    return not (body.runs and begins)
