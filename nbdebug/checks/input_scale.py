@@ -27,7 +27,7 @@ class InputScale(Check):
     order = 10
     title = "Scale of the inputs"
     source = "LeCun et al. (1998), Efficient BackProp; TheDeepChecker (2022)"
-    explains = ("initial_loss", "overfit", "dead_units", "saturated_units")
+    explains = ("initial_loss", "overfit", "dead_units", "saturated_units", "peaked_softmax")
 
     MAX_SCALE = 10.0
 
