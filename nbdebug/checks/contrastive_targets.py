@@ -73,8 +73,8 @@ class ContrastiveTargets(Check):
         return Outcome(
             "fail",
             f"the {len(fault.wanted)} targets of {fault.function}{where} are all {column}, in "
-            f"{seen} of {seen} batches: every row of the square of scores is told that sample {column} is "
-            "its pair",
+            f"{seen} of {seen} batches: every row of the square of scores is told that sample "
+            f"{column} is its pair",
             EXPECTED,
             "The pair of row i stands on the diagonal: labels = torch.arange(len(scores)).",
         )  # fmt: skip
