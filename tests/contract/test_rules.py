@@ -116,6 +116,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "plateau_direction",
         "renewed_optimizer",
         "repeated_backward",
+        "updates_taken_back",
         "scaled_clipping",
         "schedule_use",
         "slow_average",

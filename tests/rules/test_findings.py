@@ -70,6 +70,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "not_reproducible",
         "renewed_optimizer",
         "repeated_backward",
+        "updates_taken_back",
         "scaled_clipping",
         "schedule_use",
         "slow_average",

@@ -136,6 +136,19 @@ class UpdatesOutside:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenBack:
+    """A loop of its own leads the weights back between an update and the next backward pass.
+
+    Attributes:
+        step: at which this was clear, None if it does so no more.
+        share: of an update that is taken back, about.
+    """
+
+    step: int | None
+    share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class RenewedOptimizer:
     """A loop of its own makes a new optimizer for each update.
 

@@ -26,6 +26,7 @@ from nbdebug.training.own_loop.gradient_marks import Marks, Named, gradient_mark
 from nbdebug.training.own_loop.others import OtherOptimizers
 from nbdebug.training.own_loop.schedulers.plateau_calls import PlateauCalls
 from nbdebug.training.own_loop.schedulers.use import ScheduleUse
+from nbdebug.training.own_loop.seen.taken_back import TakenBackUpdates
 
 # Batches without an update after which a rule tells of it: accumulation is over fewer.
 MANY_BATCHES = 100
@@ -46,8 +47,9 @@ class CallOrder:
         self._parameters: Named = ()
         self._optimizer: Any = None
         self._trained = self._in_eval = False
-        self._batches = 0
+        self._batches = self._step = 0
         self._schedules, self._plateaus = ScheduleUse(), PlateauCalls()
+        self._taken_back = TakenBackUpdates()
         self.begin(False)
 
     def attach(self, loop: Loop, parameters: Named) -> None:
@@ -59,6 +61,7 @@ class CallOrder:
         self._history, self._model = loop.history, loop.session.model
         self._schedules.attach(loop)
         self._plateaus.attach(loop)
+        self._taken_back.attach(loop.history, parameters)
         self._parameters, self._optimizer = parameters, loop.session.optimizer
         self._held = {id(parameter) for _, parameter in parameters}
         # Of a model that was passed in eval mode a notice tells.
@@ -84,6 +87,10 @@ class CallOrder:
         """Note a backward pass by the gradients of an optimizer before and after it."""
         if before == after:
             return
+        if self._watched and not self._took:
+            # What weights of another kind lack is no matter of the loop.
+            with suppress(Exception):
+                self._taken_back.passed_back(self._step)
         self._took, self._made = True, after
         for root, whose, past, made in self._passed:
             # A loss may be passed back again to other parameters, or without its first gradients.
@@ -119,7 +126,11 @@ class CallOrder:
     def update(self, step: int, others: OtherOptimizers) -> None:
         """Tell of what an update follows from."""
         if not self._watched:
+            self._taken_back.forget()
             return
+        self._step = step + 1
+        with suppress(Exception):
+            self._taken_back.updated()
         results = self._history.results
         if self._twice is not None and results.of(RepeatedBackward) is None:
             self._history.set_result(RepeatedBackward(step, self._twice))
