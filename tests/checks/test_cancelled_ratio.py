@@ -174,7 +174,9 @@ def test_loops_that_cannot_repeat_do_not_hide_it(sick: bool) -> None:
         causes = [one.name for one in dbg.findings.causes]
         assert ("failed_check" in causes) is sick
         assert "unchanged_parameters" not in causes
-        dbg.end_loop()
+        dbg.clear_breakpoints()
+        with pytest.raises(nbd.LoopLeft):
+            dbg.run(steps=10_000)
 
 
 def test_a_gradient_of_0_is_not_called_missing() -> None:

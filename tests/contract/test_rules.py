@@ -120,6 +120,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "scaled_clipping",
         "schedule_use",
         "slow_average",
+        "undivided_losses",
         "updates_in_eval",
         "updates_outside",
         "validation_in_train_mode",

@@ -74,6 +74,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "scaled_clipping",
         "schedule_use",
         "slow_average",
+        "undivided_losses",
         "updates_in_eval",
         "updates_outside",
         "validation_in_train_mode",

@@ -149,6 +149,19 @@ class TakenBack:
 
 
 @dataclass(frozen=True, slots=True)
+class UndividedLosses:
+    """A loop of its own adds up the gradients of several losses, none of which is divided.
+
+    Attributes:
+        step: at which this was clear; passes: before each update; line: of them, "" if unknown.
+    """
+
+    step: int
+    passes: int
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RenewedOptimizer:
     """A loop of its own makes a new optimizer for each update.
 

@@ -201,7 +201,9 @@ def found(
         dbg.run(lambda: loop(dbg))
         assert dbg.wait(60)
         findings = dbg.findings
-        dbg.end_loop()
+        dbg.clear_breakpoints()
+        with pytest.raises(nbd.LoopLeft):
+            dbg.run(steps=10_000)
     return findings
 
 
