@@ -1,4 +1,4 @@
-"""What to do about a loss before training that is far from chance."""
+"""Remedies for a loss before training that is far from chance."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def widest(model: nn.Module) -> str:
 
 
 def _remedy(model: nn.Module, name: str, module: nn.Module) -> str:
-    """How to make the weights of a layer smaller; those of an embedding may be its own."""
+    """Way to make the weights of a layer smaller; those of an embedding may be its own."""
     for other, one in model.named_modules():
         if isinstance(one, nn.Embedding) and one.weight is module.weight:
             return (

@@ -106,7 +106,7 @@ def _is_same(one: Producer, other: Producer) -> bool:
 
 
 def _copied(one: Producer) -> Producer:
-    """What a result is a copy of."""
+    """Result that one is a copy of; itself if it is none."""
     while one[0] is not None and name_of(one[0]) in COPIES:
         one = one[0].next_functions[0]
     return one

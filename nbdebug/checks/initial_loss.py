@@ -89,7 +89,7 @@ class InitialLoss(Check):
         seen, expected = f"loss {loss:.4g}", f"about {chance:.4g} ({words})"
         ratio = loss / chance
         # The loss of a constant is no chance where it is far from what PyTorch's weights give.
-        usual = words.startswith("-ln") or widest(context.model)
+        usual = not is_lowest or widest(context.model)
         slack = 1.0 if usual else self.OTHER_LOSSES
         if not math.isfinite(loss) or ratio > slack * self.FAIL_RATIO:
             status: Verdict = "fail"
