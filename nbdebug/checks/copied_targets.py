@@ -33,7 +33,6 @@ class CopiedTargets(Check):
     order = 22
     title = "Targets differ from the inputs"
     source = "Karpathy, minGPT (targets are the inputs moved by one)"
-    explains = ("initial_loss",)
 
     MAX_EQUAL_SHARE = 0.95
 

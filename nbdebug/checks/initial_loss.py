@@ -17,11 +17,11 @@ from nbdebug.checks._constant import (
     smallest_loss,
 )
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._initial_advice import advice, widest
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome, Verdict
 
 LOSS_SAMPLES = 64
-LARGE_MEAN = 5.0
 # Weights up to 30 times as large give outputs that are at most this many times as wide.
 SCALED_RATIO = 5.0
 
@@ -58,6 +58,8 @@ class InitialLoss(Check):
     FAIL_RATIO = 3.0
     WARNING_RATIO = 2.0
     LOW_RATIO = 0.5
+    # Of losses other than cross-entropy, where the weights are PyTorch's.
+    OTHER_LOSSES = 1.5
     NOTHING = 1e-6
     # Standard deviations of the targets between their mean and 0.
     MAX_OFFSET = 0.5
@@ -86,15 +88,21 @@ class InitialLoss(Check):
             chance, words = self._untrained(context, outputs, targets, chance, words)
         seen, expected = f"loss {loss:.4g}", f"about {chance:.4g} ({words})"
         ratio = loss / chance
-        if not math.isfinite(loss) or ratio > self.FAIL_RATIO:
+        # The loss of a constant is no chance where it is far from what PyTorch's weights give.
+        usual = not is_lowest or widest(context.model)
+        slack = 1.0 if usual else self.OTHER_LOSSES
+        if not math.isfinite(loss) or ratio > slack * self.FAIL_RATIO:
             status: Verdict = "fail"
-        elif ratio < self.LOW_RATIO or (ratio > self.WARNING_RATIO and not _is_scaled(context)):
+        elif ratio < self.LOW_RATIO or (
+            ratio > slack * self.WARNING_RATIO and not _is_scaled(context)
+        ):
             status = "warning"
         else:
             return Outcome("pass", seen, expected)
         return Outcome(
-            status, f"{seen}, {ratio:.2g} times chance", expected, _advice(context, ratio)
-        )
+            status, f"{seen}, {ratio:.2g} times chance", expected,
+            advice(context, ratio, context.loss_value(_mean_of(outputs), targets) / chance),
+        )  # fmt: skip
 
     def _untrained(
         self, context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor,
@@ -143,20 +151,6 @@ def _is_scaled(context: CheckContext) -> bool:
     return high - low < SCALED_RATIO * now
 
 
-def _advice(context: CheckContext, ratio: float) -> str:
-    if ratio < 1:
-        return (
-            "Check if the targets leak into the inputs, if these weights are already trained, "
-            "and the reduction of the loss."
-        )
-    for part, name in ((context.inputs, "inputs"), (context.targets, "targets")):
-        if isinstance(part, torch.Tensor) and part.is_floating_point():
-            size = float(part.float().abs().mean())
-            if size > LARGE_MEAN:
-                return (
-                    f"The mean absolute value of the {name} is {size:.3g}: standardise the {name}."
-                )
-    return (
-        "Inputs and targets have a usual scale, so the initial weights are too large: use "
-        "PyTorch's default (reinit), and check that the loss fits the outputs of the model."
-    )
+def _mean_of(outputs: torch.Tensor) -> torch.Tensor:
+    """The mean output in place of each one [N, ...]."""
+    return outputs.mean(0, keepdim=True).expand_as(outputs).contiguous()

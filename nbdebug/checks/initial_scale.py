@@ -33,7 +33,13 @@ class InitialScale(Check):
     order = 8
     title = "Variance from first to last layer"
     source = "He et al. (2015); Glorot and Bengio (2010); TheDeepChecker (2022)"
-    explains = ("gradient_ratio", "initial_loss", "constant_activations", "overfit")
+    explains = (
+        "gradient_ratio",
+        "initial_loss",
+        "constant_activations",
+        "overfit",
+        "peaked_softmax",
+    )
 
     MIN_RATIO = 1e-5
     MAX_RATIO = 1e4

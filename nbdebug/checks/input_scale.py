@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -9,7 +11,9 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
+from nbdebug.model.module.hooks import before_forward
 
+WEIGHED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.RNNBase, nn.Bilinear)
 EMBEDDINGS = nn.Embedding | nn.EmbeddingBag
 
 
@@ -27,7 +31,7 @@ class InputScale(Check):
     order = 10
     title = "Scale of the inputs"
     source = "LeCun et al. (1998), Efficient BackProp; TheDeepChecker (2022)"
-    explains = ("initial_loss", "overfit", "dead_units", "saturated_units")
+    explains = ("initial_loss", "overfit", "dead_units", "saturated_units", "peaked_softmax")
 
     MAX_SCALE = 10.0
 
@@ -42,19 +46,60 @@ class InputScale(Check):
                 "fail", f"{bad:,} of {inputs.numel():,} input values are NaN or Inf", "0",
                 "Exclude these samples, or fill in the values, before training.",
             )  # fmt: skip
-        features = inputs.flatten(1) if inputs.ndim == 2 else inputs.flatten(0, -1)[:, None]
+        features = _features(inputs)
         numbers = _row_numbers(context.model, features)
         features = features[:, ~numbers]
         if not features.shape[1]:
             return Outcome("not_applicable", "the inputs are numbers of rows of an embedding.")
-        mean, spread = features.mean(0).abs().max(), features.std(0).max()
-        seen = f"largest mean {float(mean):.3g}, largest standard deviation {float(spread):.3g}"
-        if max(float(mean), float(spread)) > self.MAX_SCALE:
+        mean, spread = _scale(features)
+        seen = f"largest mean {mean:.3g}, largest standard deviation {spread:.3g}"
+        if max(mean, spread) > self.MAX_SCALE:
+            within = _within(context)
+            if within is not None and max(within) <= self.MAX_SCALE:
+                seen += f"; {within[0]:.3g} and {within[1]:.3g} where the first weights get them"
+                return Outcome("pass", seen, "both at most 10")
             remedy = (
                 "Standardise: (X - X.mean(0)) / X.std(0), with statistics of the training data."
             )
             return Outcome("warning", seen, "both at most 10", remedy)
         return Outcome("pass", seen, "both at most 10")
+
+
+def _features(values: torch.Tensor) -> torch.Tensor:
+    """Columns [N, D] of a table; the numbers of anything else as one."""
+    return values.flatten(1) if values.ndim == 2 else values.flatten(0, -1)[:, None]
+
+
+def _scale(features: torch.Tensor) -> tuple[float, float]:
+    """Largest mean and standard deviation of a column [N, D]."""
+    return float(features.mean(0).abs().max()), float(features.std(0).max())
+
+
+def _within(context: CheckContext) -> tuple[float, float] | None:
+    """The same of what the first layers with weights get, since a model may standardise itself."""
+    if any(isinstance(module, EMBEDDINGS) for module in context.model.modules()):
+        return None
+    given: list[torch.Tensor] = []
+
+    def look(module: nn.Module, args: Any) -> None:
+        if args and isinstance(args[0], torch.Tensor):
+            given.append(args[0])
+
+    layers = [m for m in context.model.modules() if isinstance(m, WEIGHED)]
+    hooks = [before_forward(layer, look) for layer in layers]
+    try:
+        context.train()
+        with torch.enable_grad():
+            context.evaluate(context.batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    # Of data alone; without such a layer, a norm comes first.
+    first = [one for one in given if not one.requires_grad] or given[:1]
+    if not first or not all(one.is_floating_point() and len(one) > 1 for one in first):
+        return None
+    found = [_scale(_features(one.detach())) for one in first]
+    return max(mean for mean, _ in found), max(spread for _, spread in found)
 
 
 def _row_numbers(model: nn.Module, features: torch.Tensor) -> torch.Tensor:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
 import torch
+from torch.overrides import TorchFunctionMode
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._operations import bare_name
+from nbdebug.checks._samples import limited_by_time
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.errors import DataError
+from nbdebug.model.module.forward import leaves, split
 from nbdebug.model.precision import wide
 
 MIN_SAMPLES, MAX_COLUMNS = 64, 4096
+MIN_HELD_OUT = 32
+# Functions that take numbers of rows.
+LOOKUPS = frozenset({"embedding", "embedding_bag", "one_hot", "getitem", "index_select"})
 
 
 class LeakedTargets(Check):
     """Checks that no column of the inputs is the class that is to be predicted.
 
     A table that was read with its last column, or a target that was encoded before it was
-    dropped, makes a model that is perfect on this data and useless on new data.
+    dropped, makes a model that is perfect on this data and useless on new data. A word of a
+    sequence may well tell the class, by a rule that the model is to learn: one that tells it in the
+    training data alone does not.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -27,7 +41,10 @@ class LeakedTargets(Check):
     order = 23
     title = "No input is the target"
     source = "Kaufman et al. (2012), Leakage in Data Mining"
-    explains = ("signal", "initial_loss")
+    # No loss before training: only a trained model makes use of a leak.
+    explains = ("signal",)
+
+    MAX_SHARE = 0.9
 
     def examine(self, context: CheckContext) -> Outcome:
         found = _table(context)
@@ -38,15 +55,85 @@ class LeakedTargets(Check):
         varying = int((inputs != inputs[:1]).any(0).sum())
         # Of a toy problem, each column may tell the class.
         if columns and len(columns) <= varying / 2:
-            names = ", ".join(map(str, columns[:5]))
-            plural = "s" if len(columns) > 1 else ""
-            return Outcome(
-                "warning", f"column{plural} {names} of the inputs {'give' if plural else 'gives'} "
-                f"the class of each sample, in all of {len(inputs)} samples",
-                "inputs without the target", f"Leave column{plural} {names} out of the inputs, "
-                "unless it is known before the target is.",
-            )  # fmt: skip
+            words = _words(context) & set(columns)
+            same = {c for c in words if bool((inputs[:, c] == targets).all())}
+            alone = self._alone(context, inputs, targets, words - same)
+            told = [c for c in columns if c not in words or c in same or c in alone]
+            if told:
+                return _leak(told, len(inputs), bool(alone) and set(told) <= alone)
         return Outcome("pass", f"none of {inputs.shape[1]} columns", "inputs without the target")
+
+    def _alone(
+        self, context: CheckContext, inputs: torch.Tensor, targets: torch.Tensor, words: set[int]
+    ) -> set[int]:
+        """Columns among `words` that do not tell the class in the validation data."""
+        if not words or context.samples.held_out is None:
+            return set()
+        found = _joined(limited_by_time(context.samples.held_out()))
+        if isinstance(found, str) or found[0].shape[1] != inputs.shape[1]:
+            return set()
+        classes, first = _first_rows(targets)
+        place = torch.searchsorted(classes, found[1]).clamp_max(len(classes) - 1)
+        known = classes[place] == found[1]
+        if int(known.sum()) < MIN_HELD_OUT:
+            return set()
+        same = wide(inputs[first[place]] == found[0])[known].mean(0)
+        return {column for column in words if float(same[column]) < self.MAX_SHARE}
+
+
+def _leak(columns: list[int], count: int, alone: bool) -> Outcome:
+    names, plural = ", ".join(map(str, columns[:5])), "s" if len(columns) > 1 else ""
+    seen = f"column{plural} {names} of the inputs {'give' if plural else 'gives'} the class of "
+    seen += f"each sample, in all of {count} samples"
+    if alone:
+        seen += ", and not in the validation data"
+    remedy = f"Leave column{plural} {names} out of the inputs, unless it is known before the "
+    return Outcome("warning", seen, "inputs without the target", f"{remedy}target is.")
+
+
+def _first_rows(targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sorted values [C] of targets [N], and a row [C] of each."""
+    values, place = targets.unique(return_inverse=True)
+    rows = torch.arange(len(targets), device=targets.device)
+    return values, rows.new_zeros(len(values)).scatter_(0, place, rows)
+
+
+def _words(context: CheckContext) -> set[int]:
+    """Columns of the inputs that the model looks up together with others: places of a sequence."""
+    watch = _Lookups()
+    context.train()
+    with watch, torch.enable_grad():
+        context.evaluate(context.batch)
+    inputs, found = context.inputs, set[int]()
+    for indices in watch.found.values():
+        rows = [one.reshape(len(inputs), -1) for one in indices if one.numel() % len(inputs) == 0]
+        if rows:
+            equal = (inputs[:, :, None] == torch.cat(rows, 1)[:, None]).all(0)
+            columns = set(equal.any(1).nonzero().flatten().tolist())
+            found |= columns if len(columns) > 1 else set()
+    return found
+
+
+class _Lookups(TorchFunctionMode):
+    """Notes the numbers of rows that are looked up in each weight, or made to 0 and 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: defaultdict[Any, list[torch.Tensor]] = defaultdict(list)
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        with suppress(Exception):
+            name = bare_name(function)
+            if name in LOOKUPS:
+                given = [one for one in leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
+                weights = [id(one) for one in given if one.is_floating_point()]
+                whole = [one for one in given if not one.is_floating_point()]
+                if whole and whole[0].dtype is not torch.bool and (weights or name == "one_hot"):
+                    self.found[(*weights, name)[0]].append(whole[0])
+        return function(*args, **kwargs)
 
 
 def _table(context: CheckContext) -> tuple[torch.Tensor, torch.Tensor] | str:
@@ -55,6 +142,21 @@ def _table(context: CheckContext) -> tuple[torch.Tensor, torch.Tensor] | str:
         pairs = context.alike
     except DataError:
         return "a batch is not (inputs, targets)."
+    return _of_pairs(pairs)
+
+
+def _joined(batches: Iterable[Any]) -> tuple[torch.Tensor, torch.Tensor] | str:
+    """Inputs [N, F] and targets [N] of batches, as `_table`."""
+    try:
+        pairs = [split(batch) for batch in batches]
+    except DataError:
+        return "a batch is not (inputs, targets)."
+    if len({tuple(getattr(part, "shape", ())[1:]) for part, _ in pairs}) != 1:
+        return "the samples differ in shape."
+    return _of_pairs(pairs)
+
+
+def _of_pairs(pairs: Sequence[tuple[Any, Any]]) -> tuple[torch.Tensor, torch.Tensor] | str:
     if not all(isinstance(part, torch.Tensor) for pair in pairs for part in pair):
         return "inputs or targets are not a single tensor."
     inputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))

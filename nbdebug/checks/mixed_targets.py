@@ -60,9 +60,13 @@ class MixedTargets(Check):
                     continue
                 own, other = labels[:count].long(), labels[mixed.partner].long()
                 differ = (own != other) & (mixed.share > 0.02) & (mixed.share < 0.98)
-                if int(differ.sum()) < MIN_SAMPLES or int(labels.max()) >= output.shape[1]:
+                if int(labels.max()) >= output.shape[1] or int(labels.min()) < 0:
                     continue
                 weight = _weights(output[:count], gradient[:count], own, other)
+                # Of two classes alone, and where the softmax is one-hot, none is told.
+                differ &= weight.isfinite()
+                if int(differ.sum()) < MIN_SAMPLES:
+                    continue
                 right, swapped = (
                     ((each - mixed.share).abs() - mixed.slack)[differ].clamp_min(0).median()
                     for each in (weight, 1 - weight)

@@ -40,7 +40,6 @@ class ShiftedTargets(Check):
     order = 22
     title = "Targets are the next token"
     source = "Hugging Face, causal language modeling (the model shifts the labels itself)"
-    explains = ("initial_loss",)
 
     MIN_EQUAL_SHARE, MAX_OTHER_SHARE = 0.95, 0.8
 

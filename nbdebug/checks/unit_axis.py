@@ -70,7 +70,7 @@ class UnitAxis(Check):
     source = "PyTorch, torch.nn.functional (softmax, normalize, layer_norm, cross_entropy)"
     explains = (
         "zero_gradient", "constant_activations", "initial_loss", "loss_inputs", "overfit",
-        "unchanged_parameters",
+        "unchanged_parameters", "affine",
     )  # fmt: skip
 
     def examine(self, context: CheckContext) -> Outcome:

@@ -11,6 +11,7 @@ from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Values
 
 UNHELD, UNCHANGED, AT_ZERO_RATE, RESTING = "unheld", "unchanged", "at_zero_rate", "resting"
+CANCELLED = "cancelled"
 
 
 class IdleParameters:
@@ -84,7 +85,8 @@ class IdleParameters:
             if not self._graded[index]:
                 # A bias has a gradient of 0 where a difference or a normalisation follows.
                 if there and parameter.ndim > 1:
-                    found[f"{RESTING}/{name}"] = float(step + 1 - self._since[index])
+                    count = float(step + 1 - self._since[index])
+                    found[f"{RESTING}/{name}"] = found[f"{CANCELLED}/{name}"] = count
                 continue
             kind = UNHELD if index in unheld else UNCHANGED
             if kind == UNCHANGED and self._rate(parameter) == 0:

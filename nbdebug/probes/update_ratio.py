@@ -19,7 +19,8 @@ class UpdateRatio(Probe):
     Parameters that do not change have more series: `unchanged/<parameter>`, the number of measured
     updates with a gradient that did not change it; `unheld/...` and `at_zero_rate/...` likewise, if
     the optimizer does not hold it or its group has a learning rate of 0; `resting/...`, the number
-    of steps in a row without a gradient other than 0. All of them return to 0.
+    of steps in a row without a gradient other than 0; `cancelled/...`, the same where there is one
+    that is exactly 0. All of them return to 0.
     """
 
     name = "update_ratio"

@@ -33,6 +33,15 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "updates_too_large", "diverging", "oscillating", "exploding_gradients", "gradient_spike",
         "clipping_too_hard",
     ),
+    "updates_taken_back": (
+        *NO_PROGRESS, "updates_too_small", "unchanged_parameters", "few_updates", "missed_class",
+        "weight_decay_dominates",
+    ),
+    "undivided_losses": (
+        "updates_too_large", "diverging", "oscillating", "exploding_gradients",
+        "gradient_spike", "not_finite", "dead_units", "saturated_units", "constant_output",
+        "clipping_too_hard",
+    ),
     "early_clipping": (
         "updates_too_large", "diverging", "oscillating", "exploding_gradients", "gradient_spike",
         "not_finite",

@@ -33,11 +33,7 @@ class FailedCheck(Rule):
     source = "the checklist: dbg.check()"
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        failed = [
-            one
-            for one in snapshot.checks.causes
-            if one.status == "fail" and not one.raised and one.name not in SYMPTOMS
-        ]
+        failed = _failed(snapshot.checks)
         if not failed or not snapshot.status.step:
             return None
         return symptom_of(failed, "Failed too")
@@ -55,3 +51,14 @@ class FailedCheck(Rule):
             for status in ("fail", "pass")
         )  # fmt: skip
         return example(loss, [failed]), example(loss, [passed])
+
+
+def _failed(checks: CheckReport) -> list[CheckResult]:
+    """Causes that failed, and those that warned of what another check proves."""
+    proven = {one.cause for one in checks if one.status == "fail" and one.name not in SYMPTOMS}
+    return [
+        one
+        for one in checks.causes
+        if not one.raised and one.name not in SYMPTOMS
+        if one.status == "fail" or one.name in proven
+    ]

@@ -13,6 +13,10 @@ from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.base import Rule, first_names, group_series, owners
 
 USE = Remedy("Check that forward uses the layers and that nothing detaches their outputs")
+CANCELS = Remedy(
+    "Look for a ratio or a difference of an output with itself (one side must be detached), for "
+    "units that are dead, and for a layer that gives a constant"
+)
 FREEZE = Remedy("Freeze the layer if it should not learn")
 HOLD = Remedy("Build the optimizer on all of model.parameters(), after every layer is in the model")
 RATE = Remedy("Give their parameter group a learning rate that rounding does not remove")
@@ -23,7 +27,8 @@ class UnchangedParameters(Rule):
 
     It is an error if they get a gradient and the optimizer does not hold them, or does not change
     them in many updates. It is a warning if they get no gradient, since their layer is not used in
-    the forward pass or its output is detached, and if the learning rate of their group is 0.
+    the forward pass or its output is detached, if their gradient is exactly 0, since it cancels or
+    their units are dead, and if the learning rate of their group is 0.
 
     A layer that rests in some steps, such as an expert or a skipped block, is no symptom.
 
@@ -35,7 +40,7 @@ class UnchangedParameters(Rule):
     severity = "error"
     source = "proof; TrainCheck, torchtest"
     needs = ("update_ratio/*",)
-    wants = ("grad_norm/*", "unheld/*", "unchanged/*", "at_zero_rate/*", "resting/*")
+    wants = ("grad_norm/*", "unheld/*", "unchanged/*", "at_zero_rate/*", "resting/*", "cancelled/*")
 
     MIN_UNHELD_UPDATES = 2
     MIN_UPDATES = 5
@@ -68,6 +73,14 @@ class UnchangedParameters(Rule):
         if zero:
             text = f"The learning rate of the group of {first_names(zero)} is 0."
             return self._symptom(snapshot, zero, text, RATE, FREEZE, proof=False)
+        cancelled = self._over(snapshot, "cancelled", self.MIN_NEVER_STEPS)
+        if resting and resting.keys() <= cancelled.keys():
+            count = int(min(resting.values()))
+            text = (
+                f"The gradient of {first_names(resting)} was exactly 0 in the last {count:,} "
+                "steps: the loss is computed from them, and does not depend on them."
+            )
+            return self._symptom(snapshot, resting, text, CANCELS, FREEZE, proof=False)
         if resting:
             count = int(min(resting.values()))
             text = f"No gradient reached {first_names(resting)} in the last {count:,} steps."

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+import nbdebug as nbd
 from nbdebug.examples.setups.base import X, mlp, y
 from tests.checks.result_of import result_of
 from tests.checks.watched import watched
@@ -153,3 +154,65 @@ def test_lengths_that_vary_are_no_fault() -> None:
             return out
 
     assert result_of("unit_axis", Pool(), (X, TWO), step_fn=squared).status == "pass"
+
+
+class Gated(nn.Module):
+    """Linear layers, and weights of the places that are always 1."""
+
+    def __init__(self, weigh: Callable[[torch.Tensor], torch.Tensor], places: int = 4) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.weigh, self.places = weigh, places
+        self.key, self.score, self.value = nn.Linear(3, 8), nn.Linear(8, 1), nn.Linear(3, 8)
+        self.out = nn.Linear(8, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = x.unflatten(1, (self.places, 3))
+        weights = self.weigh(self.score(torch.tanh(self.key(parts))))
+        out: torch.Tensor = self.out((weights * self.value(parts)).sum(1))
+        return out
+
+
+CONSTANT: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "softmax": lambda scores: scores.softmax(-1),
+    "F.softmax": lambda scores: F.softmax(scores, dim=2),
+    "a norm": lambda scores: F.layer_norm(scores, (1,)) + 1,
+}
+
+
+@pytest.mark.parametrize("name", CONSTANT)
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_network_that_is_linear_because_of_it_is_explained(name: str, loop: bool) -> None:
+    model = Gated(CONSTANT[name])
+    if loop:
+        report = watched(("affine", "unit_axis"), model, (X, TWO), squared)
+    else:
+        with nbd.Debugger(model, (X, TWO), nn.MSELoss(), runs=None) as dbg:
+            report = dbg.check("affine", "unit_axis")
+    assert [one.name for one in report.causes] == ["unit_axis"]
+    assert report["affine"].cause == "unit_axis"
+
+
+def test_training_goes_on_with_the_cause_alone() -> None:
+    with nbd.Debugger(Gated(CONSTANT["softmax"]), (X, TWO), nn.MSELoss(), runs=None) as dbg:
+        dbg.check("affine", "unit_axis")
+        dbg.run(steps=5)
+        (found,) = (one for one in dbg.findings if one.name == "failed_check")
+    assert "softmax" in found.seen
+    assert "Nonlinearity" not in found.seen
+
+
+def test_layers_without_an_activation_are_still_named() -> None:
+    model = Gated(lambda scores: scores.softmax(1) * 0 + 1)
+    with nbd.Debugger(model, (X, TWO), nn.MSELoss(), runs=None) as dbg:
+        report = dbg.check("affine", "unit_axis")
+    assert [one.name for one in report.causes] == ["affine"]
+
+
+def test_a_warning_alone_is_no_proof() -> None:
+    weigh = CONSTANT["softmax"]
+    model = Gated(lambda scores: weigh(scores) * torch.sigmoid(scores))
+    with nbd.Debugger(model, (X, TWO), nn.MSELoss(), runs=None) as dbg:
+        dbg.check("affine", "unit_axis")
+        dbg.run(steps=5)
+        assert "failed_check" not in [one.name for one in dbg.findings]

@@ -136,6 +136,32 @@ class UpdatesOutside:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenBack:
+    """A loop of its own leads the weights back between an update and the next backward pass.
+
+    Attributes:
+        step: at which this was clear, None if it does so no more.
+        share: of an update that is taken back, about.
+    """
+
+    step: int | None
+    share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class UndividedLosses:
+    """A loop of its own adds up the gradients of several losses, none of which is divided.
+
+    Attributes:
+        step: at which this was clear; passes: before each update; line: of them, "" if unknown.
+    """
+
+    step: int
+    passes: int
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RenewedOptimizer:
     """A loop of its own makes a new optimizer for each update.
 

@@ -46,6 +46,22 @@ class Detached(nn.Module):
         return result
 
 
+class Asking(nn.Module):
+    """Attention to 16 learnt keys, whose scores are not divided by the root of their width."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.query, self.out = nn.Linear(FEATURES, 64), nn.Linear(16, CLASSES)
+        self.keys = nn.Parameter(4 * torch.randn(16, 64))
+        self.values = nn.Parameter(torch.randn(16, 16))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores = self.query(x) @ self.keys.T
+        result: torch.Tensor = self.out(scores.softmax(1) @ self.values)
+        return result
+
+
 class Mixing(nn.Module):
     """Softmax over the batch."""
 
@@ -201,4 +217,5 @@ LAYERS: Mapping[str, SickSetup] = {
         lambda: nn.Sequential(nn.Linear(FEATURES, 64), nn.Dropout(0.9), nn.Linear(64, CLASSES)),
     ),
     "dropout in eval mode": SickSetup("sample_independence", AlwaysDropping),
+    "scores that are not divided": SickSetup("peaked_softmax", Asking),
 }  # fmt: skip

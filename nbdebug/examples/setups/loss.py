@@ -50,6 +50,15 @@ def actor_and_critic(model: nn.Module, batch: Any) -> torch.Tensor:
     return loss
 
 
+def ratio_to_itself(model: nn.Module, batch: Any) -> torch.Tensor:
+    """The clipped loss of a policy that is divided by itself."""
+    inputs, actions, gains = batch
+    new, old = (model(inputs).log_softmax(1).gather(1, actions[:, None]) for _ in range(2))
+    ratio = torch.exp(new - old)
+    loss: torch.Tensor = -torch.min(ratio * gains, ratio.clamp(0.8, 1.2) * gains).mean()
+    return loss
+
+
 def index_bootstrap(model: nn.Module, batch: Any) -> torch.Tensor:
     now, then, actions, rewards = batch
     with torch.no_grad():
@@ -143,4 +152,10 @@ LOSS: Mapping[str, SickSetup] = {
         "prior_bias", lambda: mlp(out=1), lambda: regression(1.0, 9.0), nn.MSELoss()
     ),
     "huge initial weights": SickSetup("initial_loss", huge_weights),
+    "a policy that is compared with itself": SickSetup(
+        "cancelled_ratio",
+        mlp,
+        lambda: (X, y, regression()[1]),
+        settings={"step_fn": ratio_to_itself},
+    ),
 }  # fmt: skip

@@ -35,6 +35,14 @@ def first_labels(model: nn.Module, batch: Any) -> torch.Tensor:
     return loss
 
 
+def first_column(model: nn.Module, batch: Any) -> torch.Tensor:
+    """A contrastive loss of two views, all of whose rows ask for the first column."""
+    one, other = model(batch[0]), model(batch[0] + 0.1 * torch.randn_like(batch[0]))
+    scores = one @ other.T
+    loss: torch.Tensor = CE(scores, torch.zeros(len(scores), dtype=torch.long))
+    return loss
+
+
 def noisy_copies() -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
     """Rows that were multiplied before they were split."""
     draws = torch.Generator().manual_seed(1)
@@ -148,5 +156,8 @@ PAIRS: Mapping[str, SickSetup] = {
     "an average without its statistics": SickSetup("averaged_buffers", Averaged),
     "the best weights by reference": SickSetup(
         "kept_weights", kept, settings={"state": {"best": BEST}}
+    ),
+    "a contrastive loss with labels of 0": SickSetup(
+        "contrastive_targets", mlp, settings={"step_fn": first_column}
     ),
 }  # fmt: skip

@@ -26,6 +26,8 @@ from nbdebug.training.own_loop.gradient_marks import Marks, Named, gradient_mark
 from nbdebug.training.own_loop.others import OtherOptimizers
 from nbdebug.training.own_loop.schedulers.plateau_calls import PlateauCalls
 from nbdebug.training.own_loop.schedulers.use import ScheduleUse
+from nbdebug.training.own_loop.seen.accumulation import Accumulation
+from nbdebug.training.own_loop.seen.taken_back import TakenBackUpdates
 
 # Batches without an update after which a rule tells of it: accumulation is over fewer.
 MANY_BATCHES = 100
@@ -46,8 +48,9 @@ class CallOrder:
         self._parameters: Named = ()
         self._optimizer: Any = None
         self._trained = self._in_eval = False
-        self._batches = 0
+        self._batches = self._step = 0
         self._schedules, self._plateaus = ScheduleUse(), PlateauCalls()
+        self._taken_back, self._accumulation = TakenBackUpdates(), Accumulation()
         self.begin(False)
 
     def attach(self, loop: Loop, parameters: Named) -> None:
@@ -59,6 +62,8 @@ class CallOrder:
         self._history, self._model = loop.history, loop.session.model
         self._schedules.attach(loop)
         self._plateaus.attach(loop)
+        self._taken_back.attach(loop.history, parameters)
+        self._accumulation.attach(loop.history, loop.session.optimizer, bool(parameters))
         self._parameters, self._optimizer = parameters, loop.session.optimizer
         self._held = {id(parameter) for _, parameter in parameters}
         # Of a model that was passed in eval mode a notice tells.
@@ -71,6 +76,7 @@ class CallOrder:
     def begin(self, watched: bool) -> None:
         """Begin a step, `watched` unless it is made on trial."""
         self._watched = watched
+        self._accumulation.begin()
         self._passed: list[tuple[weakref.ref[torch.Tensor], str, Marks, Marks]] = []
         self._twice: str | None = None
         self._early: str | None = None
@@ -78,12 +84,24 @@ class CallOrder:
         self._made: Marks = []
         self._scaled: ScaledClipping | None = None
 
+    def before_backward(self, roots: Sequence[torch.Tensor]) -> None:
+        """See the losses of a backward pass, whose graphs it will free."""
+        with suppress(Exception):
+            self._accumulation.see_factors(roots)
+
     def backward(
         self, name: str, roots: Sequence[torch.Tensor], before: Marks, after: Marks
     ) -> None:
         """Note a backward pass by the gradients of an optimizer before and after it."""
         if before == after:
             return
+        if self._watched and not self._took:
+            # What weights of another kind lack is no matter of the loop.
+            with suppress(Exception):
+                self._taken_back.passed_back(self._step)
+        if self._watched:
+            with suppress(Exception):
+                self._accumulation.passed_back()
         self._took, self._made = True, after
         for root, whose, past, made in self._passed:
             # A loss may be passed back again to other parameters, or without its first gradients.
@@ -119,7 +137,12 @@ class CallOrder:
     def update(self, step: int, others: OtherOptimizers) -> None:
         """Tell of what an update follows from."""
         if not self._watched:
+            self._taken_back.forget()
             return
+        self._step = step + 1
+        with suppress(Exception):
+            self._taken_back.updated()
+            self._accumulation.updated(step)
         results = self._history.results
         if self._twice is not None and results.of(RepeatedBackward) is None:
             self._history.set_result(RepeatedBackward(step, self._twice))

@@ -103,8 +103,8 @@ class LoopUpdates(UpdateNumbers):
 
     def backward(self, call: Callable[[bool], Any], roots: Any) -> Any:
         """Make a backward pass; see `Observer`."""
-        found = roots if isinstance(roots, list | tuple) else [roots]
-        scalars = [root for root in found if root.numel() == 1]
+        given = roots if isinstance(roots, list | tuple) else [roots]
+        scalars = [root for root in given if root.numel() == 1]
         session = self.loop.session
         if self.looks:
             self.losses += [root for root in scalars if reaches(root, session.parameters)]
@@ -112,14 +112,12 @@ class LoopUpdates(UpdateNumbers):
             return call(True)
         if self.watched:
             self.seen.see(scalars)
+            self.order.before_backward(scalars)
             if self.loop.probes.read_outputs:
                 session.compared = session.loss_reader.read(scalars, lambda: self._batch().data)
         if not self._began:
             self.loop.probes.before_backward(session.step)
-        for one in self.optimizers:
-            one.take_new_groups(session)
-            one.before_backward()
-        before = [one.marks or [] for one in self.optimizers]
+        before = [one.before_backward(session) for one in self.optimizers]
         result = call(False)
         losses = [root.detach() for root in scalars]
         took = [one.after_backward(losses) for one in self.optimizers]

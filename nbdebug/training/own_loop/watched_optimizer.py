@@ -67,15 +67,16 @@ class WatchedOptimizer:
         self.marks: Marks | None = None
         self._left = gradient_marks(self.parameters)
 
-    def take_new_groups(self, session: TrainingState) -> None:
+    def _take_new_groups(self, session: TrainingState) -> None:
         """Take parameters that a group holds which the loop has added."""
         groups = len(self.optimizer.param_groups)
         if groups != self._groups and not self._alone:
             self._groups = groups
             self.parameters = held_by(self.name, self.optimizer, session)
 
-    def before_backward(self) -> None:
+    def before_backward(self, session: TrainingState) -> Marks:
         """Mark gradients; losses whose gradients were used or cleared are dropped."""
+        self._take_new_groups(session)
         before = gradient_marks(self.parameters)
         self._lost |= {at for at in self._gave if at < len(before) and before[at] is None}
         cleared = self.marks is not None and self.marks != before
@@ -83,6 +84,7 @@ class WatchedOptimizer:
             self.losses.clear()
             self._used = False
         self.marks = before
+        return before
 
     def after_backward(self, losses: Sequence[torch.Tensor]) -> bool:
         """Take losses that gave gradients to these parameters; False if they gave none.
