@@ -14,7 +14,7 @@ def bitwise_equal(one: Any, other: Any) -> bool:
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return one.dtype == other.dtype and one.shape == other.shape and _same_bits(one, other)
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return np.array_equal(one, other)
+        return _same_elements(one, other)
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(
             bitwise_equal(one[key], other[key]) for key in one
@@ -22,7 +22,17 @@ def bitwise_equal(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         pairs = zip(one, other, strict=False)
         return len(one) == len(other) and all(bitwise_equal(a, b) for a, b in pairs)
+    if isinstance(one, float | complex | np.inexact) and one != one:
+        return type(one) is type(other) and bool(other != other)
     return type(one) is type(other) and bool(one == other)
+
+
+def _same_elements(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    if one.dtype.hasobject:
+        return bitwise_equal(one.tolist(), other.tolist())
+    return one.tobytes() == other.tobytes()
 
 
 def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
