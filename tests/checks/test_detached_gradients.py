@@ -298,4 +298,4 @@ def test_the_step_gives_what_it_gives_without_the_check() -> None:
         return loss
 
     result_of("detached_gradients", smooth(), [(X, DATA[1])], step_fn=step)
-    assert {values.get() for _ in range(values.qsize())} == {wanted}
+    assert {values.get_nowait() for _ in range(values.qsize())} == {wanted}

@@ -294,5 +294,5 @@ def test_the_step_gives_what_it_gives_without_the_check() -> None:
 
     with nbd.Debugger(copy.deepcopy(Q), [PLAY], step_fn=step) as dbg:
         dbg.check("index_arithmetic")
-    found = {seen.get() for _ in range(seen.qsize())}
+    found = {seen.get_nowait() for _ in range(seen.qsize())}
     assert found == {float(bootstrap(Q, PLAY).detach())}

@@ -42,7 +42,7 @@ def numbers_of(data: Any, steps: int, edit: Callable[[nbd.Debugger], Any] = id) 
         return model(torch.ones(1, 1)).mean()
 
     def taken() -> list[Any]:
-        return [seen.get() for _ in range(seen.qsize())]
+        return [seen.get_nowait() for _ in range(seen.qsize())]
 
     with nbd.Debugger(nn.Linear(1, 1), data, step_fn=step_fn, runs=None) as dbg:
         edit(dbg)

@@ -265,5 +265,5 @@ def test_large_samples_go_through_in_batches_with_the_same_numbers() -> None:
     model.register_forward_pre_hook(lambda _, given: sizes.put(len(given[0])))
     with nbd.Debugger(model, (X, y), nn.CrossEntropyLoss(), batch_size=16, runs=None) as dbg:
         found = dbg.predictions()
-    assert max(sizes.get() for _ in range(sizes.qsize())) == 16
+    assert max(sizes.get_nowait() for _ in range(sizes.qsize())) == 16
     assert np.allclose(found.values, torch.softmax(plain(model, X), 1).numpy(), atol=1e-6)
