@@ -42,9 +42,9 @@ def set_in_class(kind: type, name: str, value: Any) -> None:
 
 
 def slots(kind: type) -> Iterator[str]:
-    """Names of the slots of a class and its bases."""
+    """Names of the slots of a class and its bases; what a class made in C has is no state."""
     for one in kind.__mro__:
-        for name, member in vars(one).items():
+        for name, member in vars(one).items() if "__slots__" in vars(one) else ():
             if isinstance(member, types.MemberDescriptorType):
                 yield name
 
