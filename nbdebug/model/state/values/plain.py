@@ -78,8 +78,7 @@ class PlainWriter:
         if not isinstance(kept, Kept):
             return kept
         if isinstance(kept, Constant) and kept.value is ABSENT:
-            self.without_form += 1
-            return LEFT_AS_IS
+            return self._left()
         if isinstance(kept, Constant):
             return list(kept.value) if isinstance(kept.value, tuple) else kept.value
         if self._counting and isinstance(kept, AsIs):
@@ -100,8 +99,7 @@ class PlainWriter:
         if isinstance(kept, KeptTensor):
             return {KIND: "tensor", "data": kept.data, "host": kept.device.type == "cpu"}
         if isinstance(kept, KeptArray) and kept.data.dtype.hasobject:
-            self.without_form += 1
-            return LEFT_AS_IS
+            return self._left()
         if isinstance(kept, KeptArray):
             return {KIND: "array", "data": kept.data.tolist(), "dtype": str(kept.data.dtype)}
         if isinstance(kept, KeptGenerator):
@@ -120,6 +118,10 @@ class PlainWriter:
             return {KIND: "iterator", "type": kept.kind.__name__, "state": state}
         if isinstance(kept, KeptContainer):
             return self._container(kept)
+        return self._left()
+
+    def _left(self) -> Any:
+        """Form of a value that has none."""
         self.without_form += 1
         return LEFT_AS_IS
 
@@ -127,8 +129,7 @@ class PlainWriter:
         known = kept.kind.__name__ in CONTAINER_KINDS
         simple_keys = all(isinstance(key, SIMPLE) for key in kept.keys)
         if not self._identities and not (known and simple_keys):
-            self.without_form += 1
-            return LEFT_AS_IS
+            return self._left()
         keys = [key if isinstance(key, SIMPLE) else id(key) for key in kept.keys]
         if issubclass(kept.kind, set):
             keys = sorted(keys, key=repr)
