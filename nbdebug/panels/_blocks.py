@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from nbdebug.core.results.network import NetworkLayer
+from nbdebug.core.results.network import NetworkLayer, ends_of, range_of, range_title
 
 MAX_BOXES = 30
-RANGE = " … "
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,11 @@ class Block:
     @property
     def title(self) -> str:
         """Name, with the class of a single layer."""
-        return self.name if self.folded else self.layers[0].title
+        return range_title(self.name) if self.folded else self.layers[0].title
 
     def holds(self, name: str) -> bool:
         """Tell if a block, or a range of layers, lies in this one."""
-        first = name.split(RANGE)[0]
+        first = ends_of(name)[0]
         return name == self.name or any(
             layer.name == first or layer.name.startswith(f"{first}.") for layer in self.layers
         )
@@ -50,7 +49,7 @@ def blocks_of(layers: Sequence[NetworkLayer], inside: str = "") -> list[Block]:
     found = _inside(layers, inside)
     if len(found) <= MAX_BOXES:
         return [Block(layer.name, (layer,)) for layer in found]
-    start = 0 if not inside or RANGE in inside else inside.count(".") + 1
+    start = 0 if not inside or len(ends_of(inside)) > 1 else inside.count(".") + 1
     depths = range(start + 1, max(layer.name.count(".") for layer in found) + 2)
     split = [made for depth in depths if len(made := _by_depth(found, depth)) > 1]
     fitting = [made for made in split if len(made) <= MAX_BOXES]
@@ -64,15 +63,16 @@ def short_titles(blocks: Sequence[Block]) -> list[tuple[str, str]]:
 
     Where a title does not fit, its first part gives way: the second one tells it from the others.
     """
-    paths = [end.split(".") for block in blocks for end in block.name.split(RANGE)]
+    paths = [end.split(".") for block in blocks for end in ends_of(block.name)]
     shared, least = 0, min(map(len, paths), default=1)
     while shared < least - 1 and len(paths) > 1 and len({path[shared] for path in paths}) == 1:
         shared += 1
     found = []
     for block in blocks:
-        ends = [".".join(end.split(".")[shared:]) for end in block.name.split(RANGE)]
-        short, known = RANGE.strip().join(ends), block.folded or block.layers[0].named
-        title = short + block.title[len(block.name) :] if known else block.title
+        ends = [".".join(end.split(".")[shared:]) for end in ends_of(block.name)]
+        short, one = "…".join(ends), block.layers[0]
+        known = block.folded or one.named
+        title = short if block.folded else f"{short} {one.kind}" if known else one.title
         head = ends[0] if len(ends) > 1 else short.rpartition(".")[0] if known else ""
         found.append((head, title[len(head) :]))
     return found
@@ -83,7 +83,7 @@ def _inside(layers: Sequence[NetworkLayer], name: str) -> list[NetworkLayer]:
         return list(layers)
     ends = [
         [at for at, one in enumerate(layers) if one.name == end or one.name.startswith(f"{end}.")]
-        for end in name.split(RANGE)
+        for end in ends_of(name)
     ]
     if not all(ends):
         return list(layers)
@@ -106,7 +106,7 @@ def _ranges(blocks: Sequence[Block]) -> list[Block]:
     parts = [blocks[at : at + size] for at in range(0, len(blocks), size)]
     return [
         Block(
-            part[0].name if len(part) == 1 else f"{part[0].name}{RANGE}{part[-1].name}",
+            part[0].name if len(part) == 1 else range_of(part[0].name, part[-1].name),
             tuple(layer for block in part for layer in block.layers),
         )
         for part in parts

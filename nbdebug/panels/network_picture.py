@@ -10,6 +10,7 @@ from nbdebug.core.results.inside.detail_page import detail_page
 from nbdebug.core.results.inside.network_page import network_page
 from nbdebug.core.results.inside.network_picture import NetworkPicture
 from nbdebug.core.results.inside.structure import Structure
+from nbdebug.core.results.network import ends_of, range_title
 from nbdebug.panels.base import Panel
 
 BLOCK, PART, SHOW, SAMPLE = "inside_block", "inside_part", "inside_show", "inside_sample"
@@ -108,6 +109,7 @@ def _said(picture: NetworkPicture) -> str:
 
 def _blocks(structure: Structure, block: str) -> list[tuple[str, str]]:
     """The blocks around the one that is shown, and those that can be unfolded in it."""
-    around = [block.rsplit(".", cut)[0] for cut in range(block.count("."), -1, -1)] if block else []
+    path = ends_of(block)[0].split(".")
+    around = [".".join(path[:depth]) for depth in range(1, len(path))] + [block] * bool(block)
     inside = [part.name for part in structure.folded(block).parts if part.size > 1]
-    return [(name, name) for name in dict.fromkeys((*around, *inside))]
+    return [(name, range_title(name)) for name in dict.fromkeys((*around, *inside))]

@@ -8,11 +8,6 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "nbdebug"
 Graph = Mapping[str, set[str]]
-# Imports that close a circle and stay, each with the reason. Take out what is no longer needed.
-ALLOWED = {
-    # A record reaches what it holds, which is again made of records; for types alone.
-    ("nbdebug.model.state.reachable", "nbdebug.model.state.values.records"),
-}
 
 
 def sources() -> dict[str, str]:
@@ -62,20 +57,10 @@ def in_circles(graph: Graph) -> set[str]:
 
 def test_files_do_not_import_each_other() -> None:
     graph = graph_of(sources())
-    cut = {
-        name: {one for one in found if (name, one) not in ALLOWED} for name, found in graph.items()
-    }
 
     assert len(graph) > 500
     assert sum(map(len, graph.values())) > 2000
-    assert in_circles(cut) == set()
-
-
-def test_every_exception_is_needed() -> None:
-    graph = graph_of(sources())
-
-    assert {edge for edge in ALLOWED if edge[1] not in graph.get(edge[0], ())} == set()
-    assert {edge for edge in ALLOWED if edge[0] not in reached(graph, edge[1])} == set()
+    assert in_circles(graph) == set()
 
 
 def test_circles_in_functions_and_for_types_are_seen() -> None:

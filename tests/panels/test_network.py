@@ -12,7 +12,7 @@ from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Histogram, Status
 from nbdebug.core.results.findings import Finding, Findings
-from nbdebug.core.results.network import Network, NetworkLayer
+from nbdebug.core.results.network import Network, NetworkLayer, ends_of
 from nbdebug.panels._blocks import MAX_BOXES, Block, blocks_of, short_titles
 from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.network import NetworkStrip
@@ -91,15 +91,14 @@ def test_a_layer_that_a_finding_blames_is_marked(panel) -> None:
         (["net.0", "net.1"], [("", "0 Linear"), ("", "1 Linear")]),
         (["net.0"], [("net", ".0 Linear")]),
         (["a.norm", "head"], [("a", ".norm Linear"), ("", "head Linear")]),
-        (["e.0.a … e.4.b", "e.5.a"], [("0.a", "…4.b"), ("5", ".a Linear")]),
+        (["e.0.a..e.4.b", "e.5.a"], [("0.a", "…4.b"), ("5", ".a Linear")]),
         (["linear", "act"], [("", "Linear"), ("", "act Linear")]),
     ],
     ids=str,
 )
 def test_names_leave_out_what_all_share_and_keep_their_ends(names, parts) -> None:
     made = [
-        Block(name, tuple(NetworkLayer(end, "Linear") for end in name.split(" … ")))
-        for name in names
+        Block(name, tuple(NetworkLayer(end, "Linear") for end in ends_of(name))) for name in names
     ]
     assert short_titles(made) == parts
 
@@ -108,7 +107,8 @@ def test_many_blocks_are_folded_into_ranges_of_whole_blocks() -> None:
     layers = blocks(60, 5)
     folded = blocks_of(layers, "encoder.layers")
     assert len(folded) == 30
-    assert folded[0].name == "encoder.layers.0 … encoder.layers.1"
+    assert folded[0].name == "encoder.layers.0..encoder.layers.1"
+    assert folded[0].title == "encoder.layers.0 … encoder.layers.1"
     assert short_titles(folded)[-1] == ("58", "…59")
     inside = blocks_of(layers, folded[1].name)
     assert [one.name for one in inside] == [
@@ -140,6 +140,16 @@ def test_a_large_model_is_folded_and_every_layer_can_be_reached(layers) -> None:
 def test_folds_follow_the_modules() -> None:
     names = [block.name for block in blocks_of(blocks(12, 16))]
     assert names == [f"encoder.layers.{n}" for n in range(12)]
+
+
+def test_what_a_module_is_called_makes_no_range_of_it() -> None:
+    layers = [NetworkLayer(f"a … b.{n}", "Linear") for n in range(40)]
+    every = [*layers, NetworkLayer("head", "Linear")]
+    assert [block.title for block in blocks_of(every)] == ["a … b", "head Linear"]
+    inside = blocks_of(every, "a … b")
+    assert {layer.name for block in inside for layer in block.layers} == {
+        layer.name for layer in layers
+    }
 
 
 def test_a_click_on_a_block_unfolds_it_and_the_list_leads_back(panel) -> None:

@@ -119,6 +119,16 @@ def test_blocks_unfold_and_lead_back(panel: PictureOfNetwork) -> None:
     assert panel.context.choices[BLOCK] == first
 
 
+def test_a_range_leads_back_to_the_modules_around_it(panel: PictureOfNetwork) -> None:
+    shown(panel, picture(200))
+    first = next(name for name in options(panel, BLOCK) if name)
+    panel.context.choices.pick(BLOCK, first)
+    shown(panel, picture(200))
+    assert list(options(panel, BLOCK).items())[:3] == [
+        ("", "whole network"), ("layers", "layers"), (first, "layers.0 … layers.1"),
+    ]  # fmt: skip
+
+
 def test_a_blamed_layer_is_marked_also_inside_of_a_folded_block(panel: PictureOfNetwork) -> None:
     finding = blaming("layers.3.13")
     page = shown(panel, picture(20), Findings((finding,)))

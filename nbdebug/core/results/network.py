@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Between the first and the last layer of a range. Names of modules have no dots, so that no path
+# has two in a row.
+RANGE = ".."
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkLayer:
@@ -41,3 +45,18 @@ class Network:
     def title(self, name: str) -> str:
         """Name and class of a layer; the name alone if it is unknown."""
         return next((layer.title for layer in self.layers if layer.name == name), name)
+
+
+def range_of(first: str, last: str) -> str:
+    """Name of the layers from a first to a last one."""
+    return f"{first}{RANGE}{last}"
+
+
+def ends_of(name: str) -> list[str]:
+    """First and last layer of a range; a layer or block alone."""
+    return name.split(RANGE)
+
+
+def range_title(name: str) -> str:
+    """Name as people read it, such as "0 … 4"."""
+    return " … ".join(ends_of(name))

@@ -5,15 +5,12 @@ from __future__ import annotations
 import queue
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nbdebug.model.source_code import (
     LIBRARIES,
@@ -38,42 +35,24 @@ from nbdebug.model.state.values.places import (
     set_in_class,
     slots,
 )
+from nbdebug.model.state.values.reached import (
+    DATA_TYPES,
+    MAX_PARTS,
+    TRAINED_TYPES,
+    Bind,
+    Reached,
+    is_carried,
+    is_data,
+)
+from nbdebug.model.state.values.records import Records
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 
-if TYPE_CHECKING:
-    from nbdebug.model.state.values.records import Records
-
 MAX_FUNCTIONS, MAX_VALUES = 500, 20_000
-# Above these sizes tensors without gradient are data, which training only reads.
-MAX_PARTS, MAX_DATA_BYTES = 64, 2**24
-# Up to this size a variable may carry the result of a step to the next one.
-MAX_CARRIED_BYTES = 2**20
-TRAINED_TYPES = (
-    nn.Module, torch.optim.Optimizer, LRScheduler, torch.amp.GradScaler, torch.Tensor,
-    *GENERATOR_TYPES,
-)  # fmt: skip
-DATA_TYPES = (Dataset, DataLoader, Sampler)
 # Objects of a library that hold what moves with the training, or count its batches.
 HOLDERS = {
     "accelerate.accelerator.Accelerator": ("step", "scaler", "_optimizers", "_schedulers"),
     "accelerate.scheduler.AcceleratedScheduler": ("scheduler",),
 }
-Bind = Callable[[Any], None]
-
-
-@dataclass(frozen=True)
-class Reached:
-    """A value with a state that the user's code reaches.
-
-    Attributes:
-        place: its name, for messages and files.
-        value: a network, optimizer, schedule, scaler, generator or tensor.
-        bind: binds another value to the name; None where code cannot bind one.
-    """
-
-    place: str
-    value: Any
-    bind: Bind | None = None
 
 
 def reachable(
@@ -120,7 +99,7 @@ class _Walk:
             place, value, bind = self._waiting.popleft()
             self._around = value
             if isinstance(value, TRAINED_TYPES):
-                if not _is_data(value, bind is not None):
+                if not is_data(value, bind is not None):
                     self._found.append(Reached(place, value, bind))
                 self._classes(value)
             elif isinstance(value, DATA_TYPES):
@@ -266,27 +245,6 @@ class _Walk:
             elif not isinstance(value, types.ModuleType):
                 self._see(f"{place}.{name}", value, partial(vars(module).__setitem__, name))
                 self.enter(f"{place}.{name}", value)
-
-
-def is_carried(value: Any) -> bool:
-    """True for a tuple of tensors that one step binds and the next one reads, as of an LSTM."""
-    if not isinstance(value, tuple) or not value:
-        return False
-    parts = all(isinstance(part, torch.Tensor) or is_carried(part) for part in value)
-    return parts and not any(_is_data(part, True) for part in value)
-
-
-def _is_data(value: Any, bound: bool) -> bool:
-    """True for a tensor that training reads, or that one step makes and drops.
-
-    Args:
-        bound: True if the tensor can be bound again, such as a hidden state with its graph.
-    """
-    if not isinstance(value, torch.Tensor):
-        return False
-    if value.grad_fn is not None:
-        return not bound or value.nbytes > MAX_CARRIED_BYTES
-    return not (value.requires_grad or value.nbytes <= MAX_DATA_BYTES)
 
 
 def generators_of(kinds: Iterable[type], functions: Iterable[tuple[str, Any]]) -> dict[str, Any]:

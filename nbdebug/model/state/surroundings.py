@@ -11,13 +11,14 @@ from torch import nn
 from nbdebug.errors import CheckpointError
 from nbdebug.model.state.attributes import registered, shared
 from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, cloned
-from nbdebug.model.state.reachable import Bind, Reached, reachable
+from nbdebug.model.state.reachable import reachable
 from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import AsIs, Kept
 from nbdebug.model.state.values.kept_records import KeptNames
 from nbdebug.model.state.values.likeness import Likeness
 from nbdebug.model.state.values.places import attributes_of_parameters, forwards
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
+from nbdebug.model.state.values.reached import Bind, Reached
 from nbdebug.model.state.values.record_file import records_from_plain, records_to_plain
 from nbdebug.model.state.values.records import RecordCopier, Records
 from nbdebug.model.state.values.surroundings_copy import Record, SurroundingsCopy

@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-OPENED, RANGE = 30, " … "
+from nbdebug.core.results.network import ends_of, range_of, range_title
+
+OPENED = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,9 @@ class Part:
     @property
     def title(self) -> str:
         """Name and class, such as "5 ReLU"."""
-        if self.size > 1 or not self.module or self.name == self.kind.lower():
+        if self.size > 1:
+            return range_title(self.name)
+        if not self.module or self.name == self.kind.lower():
             return self.name
         return f"{self.name} {self.kind}"
 
@@ -123,7 +127,7 @@ class Structure:
         names = [self.parts[at].name for at in inside]
         if len(inside) <= most:
             return [[at] for at in inside]
-        start = 0 if not block or RANGE in block else block.count(".") + 1
+        start = 0 if not block or len(ends_of(block)) > 1 else block.count(".") + 1
         deepest = max(name.count(".") for name in names) + 1
         found = [_by_holder(names, inside, depth) for depth in range(deepest, start, -1)]
         split = [groups for groups in found if len(groups) > 1]
@@ -140,7 +144,7 @@ class Structure:
 
 def _inside(names: Sequence[str], block: str) -> list[int]:
     """Positions of the parts in a module, or in a range of modules."""
-    ends = block.split(RANGE)
+    ends = ends_of(block)
     held = [[at for at, name in enumerate(names) if _within(name, end)] for end in ends]
     if not all(held):
         return []
@@ -198,6 +202,6 @@ def _block_name(members: Sequence[str], everyone: Sequence[str]) -> str:
     if shared and sum(_within(name, common) for name in everyone) == len(members):
         return common
     deep = max(shared + 1, 1)
-    ends = RANGE.join(".".join(path[:deep]) for path in (paths[0], paths[-1]))
+    ends = range_of(*(".".join(path[:deep]) for path in (paths[0], paths[-1])))
     exact = len(_inside(everyone, ends)) == len(members)
-    return ends if exact else f"{members[0]}{RANGE}{members[-1]}"
+    return ends if exact else range_of(members[0], members[-1])

@@ -8,7 +8,6 @@ from typing import Any
 
 from nbdebug.errors import CheckpointError
 from nbdebug.model.state.copying import SIMPLE_TYPES
-from nbdebug.model.state.reachable import Reached
 from nbdebug.model.state.values.iterators import KeptIterator
 from nbdebug.model.state.values.kept import (
     AsIs,
@@ -23,6 +22,7 @@ from nbdebug.model.state.values.kept_records import KeptMember
 from nbdebug.model.state.values.likeness import Likeness
 from nbdebug.model.state.values.places import ABSENT
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
+from nbdebug.model.state.values.reached import Reached
 from nbdebug.model.state.values.surroundings_copy import Record
 
 LEFT = {"kept": "left"}

@@ -20,15 +20,6 @@ from torch.utils.data import DataLoader, Subset, TensorDataset, WeightedRandomSa
 
 from nbdebug.model.source_code import is_of_library
 from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, is_plain
-from nbdebug.model.state.reachable import (
-    DATA_TYPES,
-    MAX_DATA_BYTES,
-    MAX_PARTS,
-    TRAINED_TYPES,
-    Bind,
-    Reached,
-    is_carried,
-)
 from nbdebug.model.state.values.copier import (
     CONSTANT_TYPES,
     CONTAINER_TYPES,
@@ -57,6 +48,15 @@ from nbdebug.model.state.values.kept_records import (
     Loose,
 )
 from nbdebug.model.state.values.places import ABSENT
+from nbdebug.model.state.values.reached import (
+    DATA_TYPES,
+    MAX_DATA_BYTES,
+    MAX_PARTS,
+    TRAINED_TYPES,
+    Bind,
+    Reached,
+    is_carried,
+)
 
 # A container with more parts that are no numbers holds data: its parts are not copied.
 MAX_COPIED_PARTS, MAX_SMALL = 1000, 20_000

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 
 from nbdebug.model.state.bits import bitwise_equal
-from nbdebug.model.state.reachable import Bind, Reached
 from nbdebug.model.state.values.kept import MISSING, AsIs, Kept
 from nbdebug.model.state.values.kept_records import KeptNames
 from nbdebug.model.state.values.plain import PlainWriter
+from nbdebug.model.state.values.reached import Bind, Reached
 
 
 class Record(NamedTuple):

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from nbdebug.model.state.reachable import MAX_CARRIED_BYTES, Bind, reachable
+from nbdebug.model.state.reachable import reachable
 from nbdebug.model.state.surroundings import Root
 from nbdebug.model.state.values.iterators import can_set_index, index_of, set_index
 from nbdebug.model.state.values.kept import Constant, Kept
 from nbdebug.model.state.values.places import ABSENT
+from nbdebug.model.state.values.reached import MAX_CARRIED_BYTES, Bind
 from nbdebug.model.state.values.records import Records
 from nbdebug.training.own_loop.meeting.frames import LoopFrames, Place
 from nbdebug.training.own_loop.meeting.loop_code import (
