@@ -30,9 +30,9 @@ soak: .venv/installed-test
 	HYPOTHESIS_PROFILE=soak $(QUIET) $(BIN)/python -m pytest $(SPREAD) \
 		-m "soak or long or hypothesis" $(ARGS)
 
-# Two minutes: of what `make most` runs, one case of every third test function.
+# Two minutes: one case of every third test function.
 quick: .venv/installed-test
-	$(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "not browser and not slow and not thorough" $(ARGS)
+	$(QUIET) $(BIN)/python -m pytest $(SPREAD) --drawn -m "not slow and not browser" $(ARGS)
 
 # What other systems and versions are tried with.
 most: .venv/installed-test

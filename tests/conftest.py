@@ -37,8 +37,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-# `make quick` runs one case of one test function in this many, and all of those that look at the
-# code itself.
+# Of what `make test` draws, one case of one test function in this many, and all of those that look
+# at the code itself, are quick together: the others count as slow. `make most` leaves none of them
+# out.
 QUICK_SHARE = 3
 # `make test` draws from tests of so many cases one in ten, of those in the browser one in two, and
 # of others that are slow one in four: the same ones each time. Tests marked `whole` always run.
@@ -55,12 +56,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what `make quick` leaves out, and leave out what `make soak` runs alone."""
-    for item in _not_quick(items):
-        item.add_marker("thorough")
+    """Mark what `make soak` runs alone, and what takes long together in `make test`."""
     for item in _not_drawn(items):
         item.add_marker("long")
     if config.getoption("--drawn"):
+        for item in _not_quick(items):
+            item.add_marker("slow")
         left_out = {item for item in items if item.get_closest_marker("long")}
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
