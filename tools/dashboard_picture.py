@@ -13,7 +13,8 @@ from tools.jupyterlab_driver import FLAGS, Lab, Notebook, window
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "dashboard.png"
-WIDTH, HEIGHT = 1180, 700
+SIZE = {"width": 1290, "height": 1900}
+HEIGHT, MARGIN = 656, 8
 # The network of the quickstart, trained with one change of the learning rate.
 TRAINED = """dbg.run(epochs=12)
 dbg.set(lr=3e-3, why="faster")
@@ -37,16 +38,20 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
             cells = [*quickstart(), TRAINED]
             page = Notebook(lab, window(browser), lab.write("picture.ipynb", cells))
-            page.page.set_viewport_size({"width": 1440, "height": 1000})
+            page.page.set_viewport_size(SIZE)
             page.command("application:toggle-left-area")
             for at in range(len(cells)):
                 page.run_cell(at)
             shown = page.page.locator(".nbd-dashboard").first
-            shown.scroll_into_view_if_needed()
             page.settled()
             box = shown.bounding_box()
             assert box is not None
-            clip = {"x": box["x"], "y": box["y"], "width": WIDTH, "height": HEIGHT}
+            clip = {
+                "x": box["x"] - MARGIN,
+                "y": box["y"] - MARGIN,
+                "width": box["width"] + 2 * MARGIN,
+                "height": HEIGHT + 2 * MARGIN,
+            }
             page.page.screenshot(path=PICTURE, clip=clip)
             page.close()
             browser.close()
