@@ -157,6 +157,7 @@ class Surroundings:
                 likeness.check(kept, there, place)
                 found[place] = reached, kept
         made = SurroundingsCopy(found, [])
+        made.dropped = sorted(read.keys() - found.keys())
         seen, copier = Records(), RecordCopier(self._elsewhere(), cloned)
         if records and not self.rebinds:
             list(self._reached(seen))

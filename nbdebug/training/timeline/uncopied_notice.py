@@ -22,6 +22,10 @@ NOT_RESUMED = (
     "what loss_fn and step_fn count there was not taken from the checkpoint: it has no form in a "
     "file, or what is there now is of another type. Training goes on with what is there now."
 )
+DROPPED = (
+    "the checkpoint has its state, and loss_fn, step_fn and metrics reach nothing of that name. "
+    "Training goes on without it. If it is needed, resume with the names of the saved training."
+)
 IN_WORKERS = (
     "each loader worker has its own copy of this value, and it moves while samples are read. A "
     "rewind, a fork or a resume starts workers with the value as it was at the beginning, so other "
@@ -61,8 +65,9 @@ class UncopiedNotice:
             self._history.add_notice(Notice(checkpoint.step, "warning", title, text))
 
     def tell_of_resumed(self, checkpoint: Checkpoint) -> None:
-        """Tell of counts that a resumed training does not go on with."""
-        left = checkpoint.surroundings.left
-        if left:
-            title, text = "Not everything was resumed", f"{', '.join(left)}: {NOT_RESUMED}"
-            self._history.add_notice(Notice(checkpoint.step, "warning", title, text))
+        """Tell of what a file has and a resumed training does not go on with."""
+        surroundings = checkpoint.surroundings
+        for places, why in ((surroundings.left, NOT_RESUMED), (surroundings.dropped, DROPPED)):
+            if places:
+                title, text = "Not everything was resumed", f"{', '.join(places)}: {why}"
+                self._history.add_notice(Notice(checkpoint.step, "warning", title, text))

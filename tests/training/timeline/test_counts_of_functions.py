@@ -160,6 +160,31 @@ def told():
     assert program.told() == {"log": "log.csv", "calls": 0, "phase": "warm-up", "last": None}
 
 
+def test_a_state_that_nothing_reaches_any_more_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = """
+teacher = nn.Linear(6, 1)
+draw = torch.Generator().manual_seed(1)
+
+def loss_fn(outputs, targets):
+    return mse_loss(outputs, targets) + teacher(X[:1]).mean() * torch.rand((), generator=draw)
+
+def told():
+    return 0
+"""
+    with Program(text).debugger(name="counting") as dbg:
+        dbg.run(steps=3)
+        dbg.timeline.save()
+    program = Program(text.replace("teacher", "helper"))
+    with nbd.Debugger.resume(
+        "counting", program.model, (program.X, program.Y), **program.functions, batch_size=16
+    ) as dbg:
+        [notice] = [n for n in dbg.history.notices if n.title == "Not everything was resumed"]
+    assert notice.text.startswith("teacher: the checkpoint has its state")
+
+
 def test_an_attribute_that_is_new_in_the_class_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,7 +37,8 @@ class SurroundingsCopy:
         rebound: places of variables that a loop of the user's binds anew between two passes.
         loose: those that nobody else can bind: a loop that runs on binds them with its next batch.
         records: numbers, containers, iterators and objects of the user's.
-        left: places of records that a file has and that do not fit.
+        left: places of records that a file has and that do not fit; dropped: places of networks,
+            optimizers, generators and tensors that a file has and that nothing reaches now.
         moving: place and type of iterators that move on, and cannot be put back.
     """
 
@@ -47,7 +48,7 @@ class SurroundingsCopy:
     ) -> None:  # fmt: skip
         self.places, self.tensors = dict(kept), tensors
         self.records, self.moving = list[Record](), dict[str, str]()
-        self.left: list[str] = []
+        self.left, self.dropped = list[str](), list[str]()
         loose = torch.Tensor, tuple
         self.rebound = {
             place
