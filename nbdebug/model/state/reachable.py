@@ -45,6 +45,7 @@ from nbdebug.model.state.values.reached import (
     is_data,
 )
 from nbdebug.model.state.values.records import Records
+from nbdebug.model.state.values.written import Wanted, none_of_them
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 
 MAX_FUNCTIONS, MAX_VALUES = 500, 20_000
@@ -58,6 +59,7 @@ HOLDERS = {
 def reachable(
     functions: Iterable[tuple[str, Any] | tuple[str, Any, Bind | None]],
     records: Records | None = None,
+    large: Wanted = none_of_them,
 ) -> list[Reached]:
     """Values with a state that functions reach by closures, globals, defaults and attributes.
 
@@ -68,16 +70,17 @@ def reachable(
         functions: name and value, and what binds another value to the name if anything does.
         records: is shown plain numbers, lists and objects of the user's own; they are left alone
             without it.
+        large: tells which large tensors without gradient are no data.
     """
-    walk = _Walk(records)
+    walk = _Walk(records, large)
     for root in functions:
         walk.enter(*root)
     return walk.run()
 
 
 class _Walk:
-    def __init__(self, records: Records | None) -> None:
-        self._records = records
+    def __init__(self, records: Records | None, large: Wanted) -> None:
+        self._records, self._large = records, large
         self._around: Any = None
         self._waiting: deque[tuple[str, Any, Bind | None]] = deque()
         self._seen: dict[int, Any] = {}
@@ -99,7 +102,7 @@ class _Walk:
             place, value, bind = self._waiting.popleft()
             self._around = value
             if isinstance(value, TRAINED_TYPES):
-                if not is_data(value, bind is not None):
+                if not is_data(value, bind is not None, self._large):
                     self._found.append(Reached(place, value, bind))
                 self._classes(value)
             elif isinstance(value, DATA_TYPES):

@@ -22,6 +22,7 @@ from nbdebug.model.state.values.reached import Bind, Reached
 from nbdebug.model.state.values.record_file import records_from_plain, records_to_plain
 from nbdebug.model.state.values.records import RecordCopier, Records
 from nbdebug.model.state.values.surroundings_copy import Record, SurroundingsCopy
+from nbdebug.model.state.values.written import Wanted, WrittenTensors, is_large
 
 Root = tuple[str, Any] | tuple[str, Any, Bind | None]
 
@@ -53,7 +54,7 @@ class Surroundings:
         self._state = dict(state or {})
         self.more: Callable[[], Iterable[Root]] = lambda: ()
         self.more_records: Callable[[], Iterable[tuple[Kept, Bind]]] = lambda: ()
-        self.rebinds, self._training = False, training
+        self.rebinds, self._training, self._written = False, training, WrittenTensors()
 
     def values(self) -> list[Any]:
         """Values with a state that are reached."""
@@ -67,23 +68,31 @@ class Surroundings:
         """Values with a state that are reached, with their names and what binds them."""
         return list(self._reached())
 
-    def _reached(self, records: Records | None = None) -> Iterator[Reached]:
+    def _reached(
+        self, records: Records | None = None, large: Wanted | None = None
+    ) -> Iterator[Reached]:
         for name, value in self._state.items():
             yield Reached(f"state[{name!r}]", value)
         roots: list[Root] = [*self._functions.items(), *forwards(self._model), *self.more()]
         roots += attributes_of_parameters(self._model)
         if records is not None:
             records.spaces.append(self._model)
-        yield from reachable(roots, records)
+        yield from reachable(roots, records, large or self._written.holds)
 
-    def capture(self, copy: Copy = cloned, records: bool = False) -> SurroundingsCopy:
+    def capture(
+        self, copy: Copy = cloned, records: bool = False, unknown: int = 0
+    ) -> SurroundingsCopy:
         """Copy the state as it is now.
 
         Args:
             records: copy the numbers, containers, iterators and objects of the user's too.
+            unknown: copy so many bytes of large tensors too of which nobody knows yet if a step
+                writes into them.
         """
+        large = self._written.or_unknown(unknown)
         if records:
-            return self._with_records(RecordCopier(self._elsewhere(), shared(copy)))
+            copier = RecordCopier(self._elsewhere(), shared(copy), large=large)
+            return self._with_records(copier, large=large)
         return self._copied(ValueCopier(self._elsewhere(), shared(copy)), self._reached())
 
     def capture_records(self) -> SurroundingsCopy:
@@ -115,13 +124,18 @@ class Surroundings:
             found = copier.keep(one.value, one.place)
             if type(found) is not AsIs:
                 kept[_free(one.place, kept)] = one, found
-        return SurroundingsCopy(kept, copier.tensors, self.rebinds)
+        made = SurroundingsCopy(kept, copier.tensors, self.rebinds)
+        made.large = {place for place, (one, _) in kept.items() if is_large(one.value)}
+        return made
 
     def _with_records(
-        self, copier: RecordCopier, wanted: Callable[[Reached], bool] = lambda one: True
+        self,
+        copier: RecordCopier,
+        wanted: Callable[[Reached], bool] = lambda one: True,
+        large: Wanted | None = None,
     ) -> SurroundingsCopy:
         records = Records()
-        made = self._copied(copier, filter(wanted, self._reached(records)))
+        made = self._copied(copier, filter(wanted, self._reached(records, large)))
         more = [Record("", kept, bind) for kept, bind in self.more_records()]
         more += [Record("", KeptNames(space), None) for space in records.spaces]
         made.records = [*_copies(copier, records.found), *more]

@@ -243,7 +243,7 @@ class Loop:
         """Advance to the next step; the schedule is then due, and perhaps a validation."""
         session = self.session
         session.drop_outputs()
-        session.step += 1
+        session.step, session.untried = session.step + 1, False
         last = batch.progress == 1.0
         self.after_update.begin(loss, batch.samples, last, validate)
 

@@ -45,7 +45,7 @@ class Session(TrainingState):
         logs: named values that `step_fn` returned with the last loss; loss_index: of the loss in
             what it returned, None if that was the loss.
         body: a loop of the user's own that makes the steps, or None.
-        evaluated: the step in which the loss was last called.
+        evaluated: the step in which the loss was last called; untried: True before the first step.
         schedule_unit: how the user's scheduler is stepped, where that was not said, or "".
     """
 
@@ -84,7 +84,7 @@ class Session(TrainingState):
         self._take_loop(source)
         self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
         self.step, self.samples, self.epoch, self.skipped, self.evaluated = 0, 0, 0.0, 0, -1
-        self.validated = self.validation is not None
+        self.untried, self.validated = True, self.validation is not None
         self._begin_schedule(own, setup.schedule_every)
 
     def _functions(self, setup: Setup) -> dict[str, Any]:

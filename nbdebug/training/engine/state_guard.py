@@ -13,6 +13,7 @@ from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.model_state import ModelState, RngState
 from nbdebug.model.state.optimizer import copy_nested
+from nbdebug.model.state.values.written import LOOK_BYTES
 from nbdebug.model.state.weights import trained
 from nbdebug.training.engine.session import Session
 
@@ -38,7 +39,8 @@ class StateGuard:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._model = ModelState.capture(session.model, session.optimizer)
-        self._surroundings = session.surroundings.capture(records=True)
+        unknown = LOOK_BYTES if session.untried else 0
+        self._surroundings = session.surroundings.capture(records=True, unknown=unknown)
         self._runs = 0 if session.body is None else session.body.state.runs
         self._rng = RngState.capture()
         self._own_rng = session.rng.position()

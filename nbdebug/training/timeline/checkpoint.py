@@ -14,6 +14,7 @@ from nbdebug.model.state.copying import Copy, to_host
 from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
 from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
+from nbdebug.model.state.values.written import CHECKPOINT_BYTES
 from nbdebug.model.state.weights import GradientCopies, Weights, trained
 from nbdebug.training.data.batch import bytes_in
 from nbdebug.training.engine.control_set import ControlSet
@@ -83,7 +84,8 @@ class Checkpoint:
         session = loop.session
         weights = Weights.capture(session.model, copy)
         optimizers = session.optimizers.capture(copy)
-        surroundings = session.surroundings.capture(copy, records=True)
+        unknown = CHECKPOINT_BYTES if session.untried else 0
+        surroundings = session.surroundings.capture(copy, records=True, unknown=unknown)
         gradients = _carried(session, copy)
         tensors = (
             gradients.tensors

@@ -18,6 +18,11 @@ MOVES_ON = (
     "an iterator that moves on cannot be put back. Rewind, replay, fork, checks and other looks "
     "at the training take values from it. Use a list and a number, or itertools.count()."
 )
+LATE = (
+    "training writes into this large tensor, which was taken as data before. A rewind, a fork or a "
+    "replay to an earlier step leaves it as it is then. Make it a buffer of the model "
+    "(register_buffer) and begin anew to go back to every step."
+)
 NOT_RESUMED = (
     "what loss_fn and step_fn count there was not taken from the checkpoint: it has no form in a "
     "file, or what is there now is of another type. Training goes on with what is there now."
@@ -40,6 +45,7 @@ class UncopiedNotice:
     def __init__(self, history: History) -> None:
         self._history = history
         self._told: set[str] = set()
+        self._large: set[str] = set()
 
     def tell_of_data(self, session: Session) -> None:
         """Tell of a value of the dataset that moves in loader workers, once."""
@@ -49,8 +55,18 @@ class UncopiedNotice:
             title, text = "The dataset changes in the loader workers", f"{moved}: {IN_WORKERS}"
             self._history.add_notice(Notice(session.step - 1, "warning", title, text))
 
-    def tell(self, checkpoint: Checkpoint) -> None:
-        """Tell of attributes that were not told of yet."""
+    def tell(self, checkpoint: Checkpoint, untried: bool) -> None:
+        """Tell of what was not told of yet.
+
+        Args:
+            untried: True before the first step, where nothing comes late.
+        """
+        late = checkpoint.surroundings.large - self._large
+        self._large |= late
+        if late and not untried:
+            title = "A large tensor is copied from now on"
+            text = f"{', '.join(sorted(late))}: {LATE}"
+            self._history.add_notice(Notice(checkpoint.step, "warning", title, text))
         found = checkpoint.weights.attributes.uncopied
         new = [f"{place} ({kind})" for place, kind in found.items() if place not in self._told]
         self._told.update(found)

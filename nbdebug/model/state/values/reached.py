@@ -12,9 +12,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nbdebug.model.state.values.places import GENERATOR_TYPES
+from nbdebug.model.state.values.written import Wanted, is_large, none_of_them
 
-# Above these sizes tensors without gradient are data, which training only reads.
-MAX_PARTS, MAX_DATA_BYTES = 64, 2**24
+# A container with more tensors holds data, which training only reads.
+MAX_PARTS = 64
 # Up to this size a variable may carry the result of a step to the next one.
 MAX_CARRIED_BYTES = 2**20
 TRAINED_TYPES = (
@@ -48,14 +49,15 @@ def is_carried(value: Any) -> bool:
     return parts and not any(is_data(part, True) for part in value)
 
 
-def is_data(value: Any, bound: bool) -> bool:
+def is_data(value: Any, bound: bool, large: Wanted = none_of_them) -> bool:
     """True for a tensor that training reads, or that one step makes and drops.
 
     Args:
         bound: True if the tensor can be bound again, such as a hidden state with its graph.
+        large: tells which large tensors are no data, such as those that code writes into.
     """
     if not isinstance(value, torch.Tensor):
         return False
     if value.grad_fn is not None:
         return not bound or value.nbytes > MAX_CARRIED_BYTES
-    return not (value.requires_grad or value.nbytes <= MAX_DATA_BYTES)
+    return is_large(value) and not large(value)

@@ -50,13 +50,13 @@ from nbdebug.model.state.values.kept_records import (
 from nbdebug.model.state.values.places import ABSENT
 from nbdebug.model.state.values.reached import (
     DATA_TYPES,
-    MAX_DATA_BYTES,
     MAX_PARTS,
     TRAINED_TYPES,
     Bind,
     Reached,
     is_carried,
 )
+from nbdebug.model.state.values.written import MAX_DATA_BYTES, Wanted, is_large, none_of_them
 
 # A container with more parts that are no numbers holds data: its parts are not copied.
 MAX_COPIED_PARTS, MAX_SMALL = 1000, 20_000
@@ -159,11 +159,14 @@ class RecordCopier(ValueCopier):
 
     Args:
         trained: False leaves out networks, optimizers and what else trains.
+        large: tells which large tensors without gradient are copied.
     """
 
-    def __init__(self, skip: Iterable[int], copy: Copy, trained: bool = True) -> None:
+    def __init__(
+        self, skip: Iterable[int], copy: Copy, trained: bool = True, large: Wanted = none_of_them
+    ) -> None:
         super().__init__(skip, copy)
-        self._trained, self._in_records = trained, False
+        self._trained, self._large, self._in_records = trained, large, False
 
     def keep_record(self, value: Any, place: str) -> Kept:
         """Copy a record."""
@@ -196,10 +199,10 @@ class RecordCopier(ValueCopier):
             return self._object(value, place)
         if isinstance(value, TRAINED_TYPES) and not (self._trained or _is_plain_tensor(value)):
             return self._remember(value, Loose(value))
-        if isinstance(value, torch.Tensor) and not value.requires_grad:
+        if isinstance(value, np.ndarray):
             large = value.nbytes > MAX_DATA_BYTES
         else:
-            large = isinstance(value, np.ndarray) and value.nbytes > MAX_DATA_BYTES
+            large = is_large(value) and not self._large(value)
         return self._left(value, place) if large else super()._fresh(value, place)
 
     def _container(self, value: Any, place: str) -> Kept:

@@ -39,6 +39,7 @@ class SurroundingsCopy:
         records: numbers, containers, iterators and objects of the user's.
         left: places of records that a file has and that do not fit; dropped: places of networks,
             optimizers, generators and tensors that a file has and that nothing reaches now.
+        large: places of large tensors that code writes into, or may write into.
         moving: place and type of iterators that move on, and cannot be put back.
     """
 
@@ -48,7 +49,7 @@ class SurroundingsCopy:
     ) -> None:  # fmt: skip
         self.places, self.tensors = dict(kept), tensors
         self.records, self.moving = list[Record](), dict[str, str]()
-        self.left, self.dropped = list[str](), list[str]()
+        self.left, self.dropped, self.large = list[str](), list[str](), set[str]()
         loose = torch.Tensor, tuple
         self.rebound = {
             place
