@@ -106,9 +106,7 @@ class ValueCopier:
         if isinstance(value, torch.Tensor):
             if value.nbytes > MAX_TENSOR_BYTES:
                 return self._left(value, place)
-            kept_tensor = KeptTensor(value, self._copy)
-            self.tensors.append(kept_tensor.data)
-            return self._remember(value, kept_tensor)
+            return self._remember(value, self._tensor(value))
         if type(value) in CONTAINER_TYPES:
             return self._container(value, place)
         if isinstance(value, CONSTANT_TYPES) or _passed(value):
@@ -128,6 +126,11 @@ class ValueCopier:
         if isinstance(value, CONTAINER_TYPES):
             return self._container(value, place)
         return self._object(value, place)
+
+    def _tensor(self, value: torch.Tensor) -> KeptTensor:
+        kept = KeptTensor(value, self._copy)
+        self.tensors.append(kept.data)
+        return kept
 
     def _remember(self, value: Any, kept: K) -> K:
         self._known[id(value)] = kept

@@ -61,7 +61,12 @@ class Unchanged(Kept):
 
 
 class KeptTensor(Kept):
-    """A copy of a tensor."""
+    """A copy of a tensor.
+
+    Attributes:
+        version: number of writes into it when it was copied, by which it is seen that nothing has
+            to be written back; None for a tensor whose values are compared.
+    """
 
     def __init__(self, value: torch.Tensor, copy: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._held: Callable[[], torch.Tensor | None] = weakref.ref(value)
@@ -69,6 +74,7 @@ class KeptTensor(Kept):
         self._leaf, self._from_file = value.grad_fn is None, False
         self.data = copy(value)
         self.device, self.requires_grad = value.device, value.requires_grad and self._leaf
+        self.version: int | None = None
 
     @classmethod
     def of(cls, data: torch.Tensor, device: torch.device) -> KeptTensor:
@@ -88,9 +94,11 @@ class KeptTensor(Kept):
             found = held
         elif held is not None and _fits(held, self.data):
             found = held
-            if held.device != self.data.device or not bitwise_equal(held, self.data):
-                with torch.no_grad():
-                    held.copy_(self.data)
+            if self.version is None or held._version != self.version:
+                if held.device != self.data.device or not bitwise_equal(held, self.data):
+                    with torch.no_grad():
+                        held.copy_(self.data)
+                self.version = None if self.version is None else held._version
         else:
             found = self.data.detach().to(self.device, copy=True)
             found.requires_grad_(self.requires_grad)

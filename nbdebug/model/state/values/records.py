@@ -39,6 +39,7 @@ from nbdebug.model.state.values.kept import (
     Constant,
     Kept,
     KeptContainer,
+    KeptTensor,
 )
 from nbdebug.model.state.values.kept_records import (
     KeptBuffer,
@@ -204,6 +205,13 @@ class RecordCopier(ValueCopier):
         else:
             large = is_large(value) and not self._large(value)
         return self._left(value, place) if large else super()._fresh(value, place)
+
+    def _tensor(self, value: torch.Tensor) -> KeptTensor:
+        kept = super()._tensor(value)
+        if is_large(value) and not value.is_inference():
+            # Found by the version, since comparing its values takes long.
+            kept.version = value._version
+        return kept
 
     def _container(self, value: Any, place: str) -> Kept:
         if self._in_records and _is_large(value):
