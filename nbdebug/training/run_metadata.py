@@ -11,6 +11,7 @@ from torch import nn
 
 from nbdebug.core.control_spec import ControlState
 from nbdebug.model.factories import DEFAULT_LR
+from nbdebug.model.module.settings import settings_of
 from nbdebug.model.source_code import source_of
 from nbdebug.model.state.digest import tensors_digest
 from nbdebug.training.data.sources import DatasetSource, StreamSource, TensorSource
@@ -70,7 +71,7 @@ def _model(model: nn.Module) -> dict[str, Any]:
         {
             "layer": name,
             "kind": type(module).__name__,
-            "settings": module.extra_repr(),
+            "settings": settings_of(module),
             "parameters": sum(p.numel() for p in module.parameters()),
             "trainable": sum(p.numel() for p in module.parameters() if p.requires_grad),
         }

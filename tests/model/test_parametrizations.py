@@ -49,9 +49,16 @@ def sequence(first: nn.Module) -> nn.Module:
     return nn.Sequential(first, nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
 
 
-def counted() -> nn.Module:
+def counted(*names: str) -> nn.Module:
     model = sequence(nn.Linear(6, 8))
-    parametrize.register_parametrization(model.get_submodule("0"), "weight", Counting())
+    for name in names:
+        parametrize.register_parametrization(model.get_submodule("0"), name, Counting())
+    return model
+
+
+def counted_convolution() -> nn.Module:
+    model = convolution()
+    parametrize.register_parametrization(model.get_submodule("1"), "bias", Counting())
     return model
 
 
@@ -71,7 +78,10 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "spectral_norm by a hook": lambda: sequence(nn.utils.spectral_norm(nn.Linear(6, 8))),
     "weight_norm by a hook": lambda: sequence(nn.utils.weight_norm(nn.Linear(6, 8))),
     "a module with children": lambda: parametrizations.spectral_norm(WithChildren()),
-    "one that counts reads": counted,
+    "one that counts reads": lambda: counted("weight"),
+    "a bias that counts reads": lambda: counted("bias"),
+    "both count reads": lambda: counted("weight", "bias"),
+    "bias of a convolution": counted_convolution,
     "convolution": convolution,
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from nbdebug.errors import ScriptError
+from nbdebug.model.module.settings import settings_of
 from nbdebug.model.source_code import Sources
 
 CONTAINERS = (nn.Sequential, nn.ModuleList)
@@ -56,7 +57,7 @@ def leaf(layer: nn.Module, sources: Sources) -> str:
     """
     sources.imports["from torch import nn"] = None
     # The repr has texts without quotes.
-    said = re.sub(r"=([a-z]\w*)(?=,|$)", r"='\1'", layer.extra_repr())
+    said = re.sub(r"=([a-z]\w*)(?=,|$)", r"='\1'", settings_of(layer))
     text = f"nn.{type(layer).__name__}({said})"
     try:
         positional, named = _literals(said)
