@@ -7,6 +7,7 @@ from itertools import islice
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
+from nbdebug.core.error_text import describe_error
 from nbdebug.core.results.checks.check_result import Outcome
 
 MAX_BATCHES = 300
@@ -47,7 +48,7 @@ class OneEpoch(Check):
                 losses.append(float(loss.detach()))
                 loss.backward()
             except Exception as error:
-                said = f"batch {number + 1} of {count} raised {type(error).__name__}: {error}"
+                said = f"batch {number + 1} of {count} raised {describe_error(error)}"
                 remedy = (
                     "Check this batch. If it is a short last batch, drop_last=True excludes it."
                 )

@@ -9,6 +9,7 @@ from torch import nn
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
+from nbdebug.core.error_text import describe_error
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.errors import LoopLeft
 from nbdebug.model.module.hooks import after_forward, before_forward
@@ -75,7 +76,7 @@ class Shapes(Check):
 def _broken(
     error: Exception, under_way: list[tuple[Layer, str]], calls: list[tuple[str, str]]
 ) -> Outcome:
-    said = f"{type(error).__name__}: {error}"
+    said = describe_error(error)
     before = "; ".join(f"{name or 'the model'} returned {shape}" for name, shape in calls[-2:])
     before = f" Before: {before}." if before else ""
     if not under_way:

@@ -9,6 +9,7 @@ from torch import nn
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
+from nbdebug.core.error_text import describe_error
 from nbdebug.core.results.checks.check_result import Outcome, Proposal
 from nbdebug.errors import LoopLeft
 from nbdebug.model.module.forward import first_samples
@@ -89,7 +90,7 @@ class TrainEval(Check):
                 remedy = (
                     "Fix forward, which also fails in validation; .squeeze() is a common cause."
                 )
-                said = f"{words} {type(error).__name__}: {error}"
+                said = f"{words} {describe_error(error)}"
                 return Outcome(status, said, "no exception", remedy)  # type: ignore[arg-type]
         return None
 

@@ -9,18 +9,23 @@ MAX_MESSAGE_LENGTH = 2_000
 MAX_TRACEBACK_LENGTH = 20_000
 
 
+def kind_of(error: BaseException) -> str:
+    """Name of the class of an exception; a metaclass of the user's is not asked for it."""
+    return str(vars(type)["__name__"].__get__(type(error)))
+
+
 def message_of(error: BaseException) -> str:
     """Message of an exception, shortened to 2,000 characters."""
     try:
         text = str(error)
     except BaseException as second:
-        text = f"(its message cannot be read: __str__ raised {type(second).__name__})"
+        text = f"(its message cannot be read: __str__ raised {kind_of(second)})"
     return _shortened(text, MAX_MESSAGE_LENGTH)
 
 
 def describe_error(error: BaseException) -> str:
     """Class and message of an exception, such as "ValueError: no data"."""
-    return f"{type(error).__name__}: {message_of(error)}"
+    return f"{kind_of(error)}: {message_of(error)}"
 
 
 def traceback_of(error: BaseException) -> str:
@@ -29,7 +34,7 @@ def traceback_of(error: BaseException) -> str:
         text = "".join(traceback.format_exception(error))
     except BaseException as second:
         frames = "".join(traceback.format_tb(error.__traceback__))
-        text = f"{frames}{describe_error(error)}\n(the rest raised {type(second).__name__})"
+        text = f"{frames}{describe_error(error)}\n(the rest raised {kind_of(second)})"
     return _shortened(text, MAX_TRACEBACK_LENGTH)
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from nbdebug.core.commands.queue import Ticket
-from nbdebug.core.error_text import message_of
+from nbdebug.core.error_text import kind_of, message_of
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
 from nbdebug.errors import TaskStopped
@@ -64,7 +64,7 @@ class Refusals:
         if isinstance(result, ControlChange) and result.status == "refused":
             self._set(panel, number, f"{result.control} was refused: {result.note}")
         elif error is not None and not isinstance(error, TaskStopped):
-            self._set(panel, number, message_of(error) or type(error).__name__)
+            self._set(panel, number, message_of(error) or kind_of(error))
 
     def _set(self, panel: str, number: int, text: str) -> None:
         with self._lock:

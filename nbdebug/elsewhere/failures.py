@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbdebug import errors
-from nbdebug.core.error_text import message_of, traceback_of
+from nbdebug.core.error_text import kind_of, message_of, traceback_of
 from nbdebug.errors import NbdebugError, NonFiniteError, RemoteError
 
 
 def described(error: BaseException) -> dict[str, str]:
     """An exception as texts."""
     return {
-        "kind": type(error).__name__,
+        "kind": kind_of(error),
         "text": message_of(error),
         "origin": getattr(error, "origin", "") if isinstance(error, NonFiniteError) else "",
         "traceback": "" if isinstance(error, NbdebugError) else traceback_of(error),

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.core.error_text import describe_error
 from nbdebug.errors import ModelError
 from nbdebug.model.joint_optimizer import JointOptimizer
 from nbdebug.model.schedule.builders import LR_OPTIONS
@@ -141,7 +142,7 @@ class Optimizers:
                 self.drop_groups(groups)
                 raise ModelError(
                     f"{type(optimizer).__name__} lacks these parameters and accepts no others "
-                    f"({type(error).__name__}: {error}). Build it on all of model.parameters()."
+                    f"({describe_error(error)}). Build it on all of model.parameters()."
                 ) from error
         self.schedule.add_group(leader)
 

@@ -15,6 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils.hooks import RemovableHandle
 
+from nbdebug.core.error_text import describe_error
 from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.module.hooks import after_forward, before_forward
 from nbdebug.model.module.names import Layer, every_module, is_script, layers
@@ -205,7 +206,7 @@ class Recorder:
         place = self._part(f"{within}.{title}" if within else title, name, None)
         self._connect(place, given)
         if error is not None:
-            self.parts[place].error = f"{type(error).__name__}: {error}"
+            self.parts[place].error = describe_error(error)
             raise error
         self._finish(place, seconds, outputs)
         return outputs
@@ -263,7 +264,7 @@ class Recorder:
             place = self._part(name or "forward", type(self.model).__name__, None)
             if self.parts[:-1] and not self.parts[place].inputs:
                 self.parts[place].inputs = {len(self.parts) - 2}
-        self.parts[place].error = f"{type(error).__name__}: {error}"
+        self.parts[place].error = describe_error(error)
 
 
 class _Functions(TorchFunctionMode):

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 import nbdebug as nbd
 from nbdebug.core.commands.examining import SummarizeModel
 from nbdebug.core.commands.running import Close, Run, SetControl
+from nbdebug.core.error_text import kind_of
 from nbdebug.errors import ClosedError
 from tests.hanging import HANG, in_time
 from tests.hidden import Hidden
@@ -36,6 +37,18 @@ class SilentError(Exception):
     __repr__ = __str__
 
 
+class Nameless(type):
+    """A metaclass that does not say what its classes are called."""
+
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise ValueError("no name")
+
+
+class NamelessError(Exception, metaclass=Nameless):
+    """An exception whose class has no name to read."""
+
+
 def circular() -> BaseException:
     first, second = ValueError("first"), ValueError("second")
     first.__cause__, second.__cause__ = second, first
@@ -50,6 +63,7 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "StopAsyncIteration": StopAsyncIteration,
     "a BaseException": Own,
     "no text": SilentError,
+    "no name": NamelessError,
     "a long text": lambda: ValueError("x" * 5_000_000),
     "a circle of causes": circular,
     "MemoryError": MemoryError,
@@ -280,7 +294,7 @@ def test_run_raises_it_and_training_can_go_on(place: str, error: str) -> None:
         assert dbg.state == "paused"
         failure = dbg.failure
         assert failure is not None
-        assert type(raised).__name__ in failure.title
+        assert kind_of(raised) in failure.title
         assert len(failure.text) < 3_000
         assert len(failure.traceback) < 25_000
         trap.mended = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nbdebug.core.error_text import describe_error
+from nbdebug.core.error_text import describe_error, kind_of
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, RunState, Status
 from nbdebug.errors import LoopLeft
@@ -95,7 +95,7 @@ class RunControl:
     def fail(self, error: BaseException) -> None:
         """Close training because its thread failed."""
         failure = exception_notice(error, self._session.step)
-        title = f"Training ended at step {self._session.step}: {type(error).__name__}"
+        title = f"Training ended at step {self._session.step}: {kind_of(error)}"
         self.failure = replace(failure, title=title, text=f"{describe_error(error)}. {ENDED}")
         self.state, self.error = "closed", error
 

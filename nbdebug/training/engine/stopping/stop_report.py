@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.core.error_text import message_of, traceback_of
+from nbdebug.core.error_text import kind_of, message_of, traceback_of
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
 from nbdebug.errors import NbdebugError, NonFiniteError, NonFiniteOrigin
@@ -171,9 +171,9 @@ def exception_notice(
         where: the part that failed, "" for the step; remedy: what to do.
         why: the explanation in plain words, "" for the exception's own message.
     """
-    said = why or message_of(error).strip() or type(error).__name__
+    said = why or message_of(error).strip() or kind_of(error)
     return Notice(
-        step, "error", f"Stopped {where or f'at step {step}'}: {type(error).__name__}",
+        step, "error", f"Stopped {where or f'at step {step}'}: {kind_of(error)}",
         f"{said} — Training is paused. {remedy or TRY_AGAIN}",
         traceback_of(error), "exception",
     )  # fmt: skip

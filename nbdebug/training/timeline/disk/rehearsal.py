@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.core.error_text import kind_of
 from nbdebug.errors import CheckpointError
 from nbdebug.model.schedule.builders import ActiveSchedule
 from nbdebug.model.schedule.forecast import forecast
@@ -122,5 +123,5 @@ def rehearse_schedule(course: ActiveSchedule, optimizer: torch.optim.Optimizer) 
         if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
             raise ValueError(f"it leads to the rates {rates.tolist()}")
     except Exception as error:
-        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        reason = f"{kind_of(error)}: {str(error)[:200]}"
         raise CheckpointError(f"The schedule of the checkpoint cannot go on: {reason}") from error
