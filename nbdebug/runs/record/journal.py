@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nbdebug.core.private_files import open_private, private_folder
+from nbdebug.core.regular_files import open_regular
 from nbdebug.errors import RunStoreError
 from nbdebug.runs.bounded.json_text import MAX_TEXT_BYTES, parse_json
 from nbdebug.runs.record.json_values import to_json, to_json_value
@@ -130,7 +131,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
         RunStoreError: a frame takes more memory than any run needs.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         left = os.fstat(file.fileno()).st_size
         while (left := left - FRAME_HEADER.size) >= 0:
             start = file.read(FRAME_HEADER.size)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
+from nbdebug.core.regular_files import open_regular
+
 SQLITE_MAGIC = b"SQLite format 3\x00"
 # Columns of MLflow's table of runs, in the text that SQLite keeps of it.
 SCHEMA_WORDS = (b"run_uuid", b"lifecycle_stage")
@@ -13,14 +15,14 @@ RUN_DOCUMENT = "*/artifacts/run.json"
 
 def has_sqlite_header(file: Path) -> bool:
     """True if the file begins as a database of SQLite that is not encrypted."""
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         return opened.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
 
 
 def has_mlflow_schema(file: Path) -> bool:
     """True if the words of MLflow's tables are in a file that is not empty."""
     with (
-        file.open("rb") as opened,
+        open_regular(file) as opened,
         mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):
         return all(content.find(word) >= 0 for word in SCHEMA_WORDS)

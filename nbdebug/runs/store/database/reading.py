@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from nbdebug.core.regular_files import check_regular
 from nbdebug.runs.store.row import KEY_TAG, Row, readable_row
 from nbdebug.runs.store.store_errors import DAMAGED_WORDS
 
@@ -122,7 +123,13 @@ class Database:
 
 
 def connect(file: Path, mode: str) -> sqlite3.Connection:
-    """Connection to a file that exists; `mode` as in the URI of SQLite."""
+    """Connection to a file that exists; `mode` as in the URI of SQLite.
+
+    Raises:
+        NoFileError: it is a pipe or a device, which SQLite would wait for.
+    """
+    with suppress(FileNotFoundError):
+        check_regular(file)
     return sqlite3.connect(
         f"file:{quote(file.as_posix())}?mode={mode}", uri=True, isolation_level=None,
         timeout=LOCK_TIMEOUT_SECONDS,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from nbdebug.core.regular_files import check_regular
 from nbdebug.errors import MissingPackageError, RunStoreError
 from nbdebug.runs.bounded.archive import Archive, is_archive
 from nbdebug.runs.bounded.json_text import MAX_TEXT_BYTES
@@ -41,9 +41,7 @@ def read_run_file(path: Path) -> RunData:
 
 def _opened(path: Path) -> BinaryIO:
     """Open a file; a pipe or a device, which may never end, is refused."""
-    about = os.stat(path)
-    if not stat.S_ISREG(about.st_mode):
-        raise ValueError("it is no file")
+    about = check_regular(path)
     if about.st_size > MAX_FILE_BYTES:
         raise ValueError(f"its {about.st_size / 1e9:.1f} GB are more than any run has")
     return path.open("rb")

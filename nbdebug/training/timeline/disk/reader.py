@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from nbdebug.core.records import Notice
+from nbdebug.core.regular_files import NoFileError, check_regular
 from nbdebug.errors import ArgumentError, CheckpointError
 from nbdebug.training.timeline.disk.paths import is_old_name, old_path_of, path_of, previous_of
 from nbdebug.training.timeline.disk.seal import check_seal
@@ -33,7 +34,11 @@ def read(name: str) -> tuple[dict[str, Any], tuple[Notice, ...]]:
             reasons.append(f"{path} does not exist")
         except Exception as error:
             first = str(error).split("\n", 1)[0]
-            kind = "" if isinstance(error, CheckpointError) else f"{type(error).__name__}: "
+            kind = (
+                ""
+                if isinstance(error, CheckpointError | NoFileError)
+                else f"{type(error).__name__}: "
+            )
             reasons.append(f"{path} cannot be read: {kind}{first[:300]}")
         else:
             return data, (*_passed_over(reasons, path, data), *_unsealed(path, data))
@@ -61,6 +66,7 @@ def _candidates(name: str) -> list[Path]:
 
 
 def _load(path: Path, name: str) -> dict[str, Any]:
+    check_regular(path)
     seal = check_seal(path)
     _check_sizes(path)
     data = torch.load(path, map_location="cpu", weights_only=True)

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import torch
 
+from nbdebug.core.regular_files import open_regular
 from nbdebug.errors import CheckpointError
 
 SEAL = "\nnbdebug step {step:020d} sha256 {digest}\n"
@@ -51,7 +52,7 @@ def write_sealed(file: BinaryIO, data: Any, step: int) -> Seal:
 def seal_of(path: Path) -> Seal | None:
     """Read the seal of a file; None without a file or without a seal."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(max(os.fstat(file.fileno()).st_size - SEAL_BYTES, 0))
             found = SEAL_PATTERN.fullmatch(file.read())
     except OSError:
@@ -69,7 +70,7 @@ def check_seal(path: Path) -> Seal | None:
     if seal is None:
         return None
     digest, left = _digest_of(seal.step), path.stat().st_size - SEAL_BYTES
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while left > 0 and (chunk := file.read(min(left, CHUNK_BYTES))):
             digest.update(chunk)
             left -= len(chunk)
