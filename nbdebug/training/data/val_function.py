@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
 from nbdebug.errors import LossError
+from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.model_state import undisturbed
 
 RETURNS = "expected a number, (number, {name: number}) or {'loss': number, name: number}"
+CHANGES = (
+    "val_fn changed the model: {}. That was put back, since a validation must not move the "
+    "training. Change a copy.deepcopy(model), or put back in val_fn what it changes."
+)
+# Weights of larger models are not copied for each validation.
+MAX_COPIED_BYTES = 2**28
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 ValFn = Callable[[nn.Module], Any]
 
 
@@ -35,18 +44,19 @@ class ValidationFunction:
     def evaluate(self, session: Any) -> dict[str, float]:
         """Return what the function returns, as `val_<name>`.
 
-        Weights, gradients, buffers, attributes and random numbers stay as they are. What the
-        function counts, such as its best result so far, is the user's.
+        Gradients, buffers, attributes and random numbers are put back. What the function counts,
+        such as its best result so far, is the user's.
 
         Raises:
-            LossError: the function returns something else.
+            LossError: the function returns something else, or it changed weights, what is
+                trained, or hooks; those are put back (weights of up to 256 MB).
         """
         position = session.rng.position()
         session.rng.detect_host_draws()
         try:
             with session.rng, undisturbed(session.model, session.surroundings, validates=True):
                 session.model.eval()
-                with torch.set_grad_enabled(self._gradients):
+                with _unchanged(session.model), torch.set_grad_enabled(self._gradients):
                     return _named(self._function(session.model))
         finally:
             session.rng.seek(position)
@@ -72,3 +82,39 @@ def _number(name: Any, value: Any) -> float:
     except (TypeError, ValueError, RuntimeError):
         kind = type(value).__name__
         raise LossError(f"val_fn returned a {kind} for {name!r}: {RETURNS}.") from None
+
+
+@contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    """Put weights, what is trained, and hooks back on exit, and raise if they were changed."""
+    named = dict(model.named_parameters())
+    flags = {name: parameter.requires_grad for name, parameter in named.items()}
+    small = sum(parameter.nbytes for parameter in named.values()) <= MAX_COPIED_BYTES
+    copies = {name: parameter.detach().clone() for name, parameter in named.items() if small}
+    tables = [
+        (place, hooks, dict(hooks))
+        for place, module in model.named_modules()
+        for hooks in (getattr(module, kind) for kind in HOOKS)
+    ]
+    try:
+        yield
+    finally:
+        changed = [name for name, kept in copies.items() if not bitwise_equal(named[name], kept)]
+        with torch.no_grad():
+            for name in changed:
+                named[name].copy_(copies[name])
+        trained = [name for name, flag in flags.items() if named[name].requires_grad != flag]
+        for name in trained:
+            named[name].requires_grad_(flags[name])
+        hooked = [place or "the model" for place, hooks, kept in tables if dict(hooks) != kept]
+        for _, hooks, kept in tables:
+            hooks.clear()
+            hooks.update(kept)
+    said = {
+        "values of {}": changed,
+        "requires_grad of {}": trained,
+        "hooks of {}": list(dict.fromkeys(hooked)),
+    }
+    found = [words.format(", ".join(names[:5])) for words, names in said.items() if names]
+    if found:
+        raise LossError(CHANGES.format("; ".join(found)))

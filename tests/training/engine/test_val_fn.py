@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -100,3 +102,60 @@ def test_checks_and_schedules_live_with_it() -> None:
     assert found["validation_scale"].status == "not_applicable"
     assert found["overlap"].status == "not_applicable"
     assert dbg.history.frame("lr")["lr"].iloc[0] == 1e-3
+
+
+def adds(model: nn.Module) -> torch.Tensor:
+    with torch.no_grad():
+        next(model.parameters()).add_(1.0)
+    return loss_of(model)
+
+
+def freezes(model: nn.Module) -> torch.Tensor:
+    next(model.parameters()).requires_grad_(False)
+    return loss_of(model)
+
+
+def hooks(model: nn.Module) -> torch.Tensor:
+    model.register_forward_hook(lambda *seen: seen[2] * 2)
+    return loss_of(model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (adds, r"changed the model: values of 0\.weight\."),
+        (freezes, r"requires_grad of 0\.weight\."),
+        (hooks, "hooks of the model"),
+    ],
+)
+def test_a_change_of_the_model_is_put_back_and_told(changes: Any, why: str) -> None:
+    with made() as plain:
+        plain.run(steps=10)
+    with made(changes) as dbg:
+        with pytest.raises(nbd.LossError, match=why):
+            dbg.run(steps=10)
+        for _ in range(9):
+            with contextlib.suppress(nbd.LossError):
+                dbg.run(steps=10 - dbg.history.status.step)
+        assert dbg.history.status.step == 10
+        assert all(parameter.requires_grad for parameter in dbg.model.parameters())
+    assert bitwise_equal(dbg.model.state_dict(), plain.model.state_dict())
+
+
+def test_weights_that_are_put_back_are_no_change() -> None:
+    def averaged(model: nn.Module) -> torch.Tensor:
+        kept = copy.deepcopy(model.state_dict())
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(0.5)
+        handle = model.register_forward_hook(lambda *seen: None)
+        found = loss_of(model)
+        handle.remove()
+        model.load_state_dict(kept)
+        return found
+
+    with made() as plain:
+        plain.run(steps=10)
+    with made(averaged) as dbg:
+        dbg.run(steps=10)
+    assert bitwise_equal(dbg.model.state_dict(), plain.model.state_dict())
