@@ -12,6 +12,7 @@ from torch import nn
 from nbdebug.errors import LossError
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.model_state import undisturbed
+from nbdebug.training.data.validation import grad_enabled
 
 RETURNS = "expected a number, (number, {name: number}) or {'loss': number, name: number}"
 CHANGES = (
@@ -48,15 +49,16 @@ class ValidationFunction:
         such as its best result so far, is the user's.
 
         Raises:
-            LossError: the function returns something else, or it changed weights, what is
-                trained, or hooks; those are put back (weights of up to 256 MB).
+            LossError: the function returns something else, needs gradients and has none, or it
+                changed weights, what is trained, or hooks; those are put back (weights of up to
+                256 MB).
         """
         position = session.rng.position()
         session.rng.detect_host_draws()
         try:
             with session.rng, undisturbed(session.model, session.surroundings, validates=True):
                 session.model.eval()
-                with _unchanged(session.model), torch.set_grad_enabled(self._gradients):
+                with _unchanged(session.model), grad_enabled(self._gradients, "val_fn"):
                     return _named(self._function(session.model))
         finally:
             session.rng.seek(position)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
-from nbdebug.errors import DataError
+from nbdebug.errors import DataError, LossError
 from nbdebug.model.module.forward import checked, to_device
 from nbdebug.model.precision import wide
 from nbdebug.model.state.model_state import undisturbed
@@ -17,6 +18,9 @@ from nbdebug.training.data.batch import CountSamples, count_samples
 from nbdebug.training.data.sources import StreamSource, as_source
 
 VALIDATION_BATCH_SIZE = 256
+NEEDS_GRADIENTS = (
+    "{} takes a gradient, and the validation runs without: pass val_grad=True to the Debugger."
+)
 
 
 class Validation:
@@ -57,6 +61,9 @@ class Validation:
 
         Weights, gradients, buffers, attributes and random numbers stay as they are. What the
         loss counts does too; what a metric collects is the user's.
+
+        Raises:
+            LossError: the loss takes a gradient, and the validation runs without.
         """
         position = session.rng.position()
         # Draws from NumPy and Python are those of training, and come back with the position.
@@ -64,7 +71,7 @@ class Validation:
         try:
             with session.rng, undisturbed(session.model, session.surroundings, validates=True):
                 session.model.eval()
-                with torch.set_grad_enabled(self._gradients):
+                with grad_enabled(self._gradients, session.loss_name):
                     return self._means(session)
         finally:
             session.rng.seek(position)
@@ -124,6 +131,22 @@ class Validation:
         if isinstance(source, StreamSource):
             return source.samples
         return source.dataset if self._loader is None else self._loader
+
+
+@contextmanager
+def grad_enabled(enabled: bool, name: str) -> Iterator[None]:
+    """Context with or without gradients.
+
+    Raises:
+        LossError: the function `name` takes a gradient, and there are none.
+    """
+    try:
+        with torch.set_grad_enabled(enabled):
+            yield
+    except RuntimeError as error:
+        if enabled or "does not require grad" not in str(error):
+            raise
+        raise LossError(NEEDS_GRADIENTS.format(name)) from error
 
 
 class _CountingCollate:

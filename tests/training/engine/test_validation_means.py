@@ -202,7 +202,10 @@ def test_a_loss_with_gradients_of_the_inputs_is_validated_on_request() -> None:
             net, (X, X), step_fn=step_fn, val_data=(X, X), val_every=2, runs=None, **options
         )
 
-    with debugger() as dbg, pytest.raises(RuntimeError, match="does not require grad"):
+    with (
+        debugger() as dbg,
+        pytest.raises(nbd.LossError, match="step_fn takes a gradient.*val_grad=True"),
+    ):
         dbg.run(steps=2)
     with debugger(val_grad=True) as dbg:
         dbg.run(steps=6)
