@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import psutil
 import torch
 
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.own_order import OwnOrder
+
+INDEX_BYTES = 8
+TOO_MANY = (
+    "An order of {:,} samples takes {:,.0f} GB, more than is free: give a DataLoader whose sampler "
+    "draws some of them, such as RandomSampler(data, replacement=True, num_samples=100_000)."
+)
 
 
 class IndexPosition(NamedTuple):
@@ -174,6 +181,8 @@ class IndexSampler:
     def _take_order(self) -> None:
         if self.own is not None:
             self._order = self.own.of(self.epoch)
+        elif (size := self.length * INDEX_BYTES) > psutil.virtual_memory().available:
+            raise DataError(TOO_MANY.format(self.length, size / 1e9))
         elif self.shuffle:
             self._order = torch.randperm(self.length, generator=self._generator)
         elif not self._length:

@@ -74,6 +74,7 @@ def make_part(value: Any, dtype: torch.dtype, name: str) -> Part:
         DataError: the value has no rows, or holds no numbers.
     """
     if isinstance(value, torch.Tensor):
+        _check_dense(value, name)
         check_rows(value.ndim, name)
         return TensorPart(value.detach())
     if hasattr(value, "to_numpy"):
@@ -83,13 +84,30 @@ def make_part(value: Any, dtype: torch.dtype, name: str) -> Part:
         check_rows(len(getattr(value, "shape", (1,))), name)
         check_numbers(getattr(value, "dtype", None), name)
         return RowsPart(value, dtype, name)
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(
+            f"{name} has rows of different shapes: expected one row per sample, all of one shape. "
+            "Pad them, or give a Dataset; ready batches belong into a list."
+        ) from error
     check_numbers(array.dtype, name)
     check_rows(array.ndim, name)
     tensor = _view(array)
     if tensor is None:
         return RowsPart(array, dtype, name)
     return TensorPart(tensor, batch_dtype(tensor.dtype, dtype))
+
+
+def _check_dense(tensor: torch.Tensor, name: str) -> None:
+    kinds = {"nested": tensor.is_nested, "meta": tensor.is_meta}
+    kinds["sparse"] = not tensor.is_nested and tensor.layout is not torch.strided
+    kind = next((kind for kind, found in kinds.items() if found), None)
+    if kind is not None:
+        raise DataError(
+            f"{name} is a {kind} tensor: expected a dense one, one row per sample. Convert it, as "
+            "with to_dense(), or give a Dataset whose samples are dense."
+        )
 
 
 def _view(array: Any) -> torch.Tensor | None:

@@ -56,10 +56,20 @@ class DatasetSource:
         self.state: IndexedState | None = None
         self.workers = workers
         self.ready, self.count = count is not None, count or count_samples
-        self.length = len(dataset)  # type: ignore[arg-type]
+        self.length = _length(dataset)
 
     def fetch(self, indices: torch.Tensor) -> Any:
         return self.collate(samples_of(self.dataset, indices.tolist()))
+
+
+def _length(dataset: Any) -> int:
+    try:
+        return len(dataset)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"The length of the {type(dataset).__name__} cannot be read: {error}. Its __len__ must "
+            "return the number of samples."
+        ) from error
 
 
 class StreamSource:
@@ -138,6 +148,8 @@ def as_source(
 def _source(data: Any, dtype: torch.dtype, name: str, count: CountSamples) -> Source:
     if isinstance(data, StreamSource):
         return data
+    if isinstance(data, type):
+        raise DataError(f"{name} is the class {data.__name__}: make one, {data.__name__}(...).")
     if isinstance(data, DataLoader):
         return _from_loader(data, name, count)
     if isinstance(data, IterableDataset):

@@ -98,6 +98,9 @@ def check_setup(setup: Setup) -> None:
         raise ArgumentError(
             "Give exactly one of loss_fn(outputs, targets) and step_fn(model, batch)."
         )
+    seed = setup.seed
+    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
+        raise ArgumentError(f"seed must be a whole number of at most 63 bits, got {seed!r:.80}.")
     if setup.lr is not None:
         number("lr", setup.lr, 0.0, math.inf, low_open=True)
     if setup.schedule is not None and isinstance(setup.optimizer, Mapping):

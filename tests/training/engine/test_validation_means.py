@@ -204,7 +204,7 @@ def test_a_loss_with_gradients_of_the_inputs_is_validated_on_request() -> None:
 
     with (
         debugger() as dbg,
-        pytest.raises(nbd.LossError, match="step_fn takes a gradient.*val_grad=True"),
+        pytest.raises(nbd.LossError, match=r"step_fn takes a gradient.*val_grad=True"),
     ):
         dbg.run(steps=2)
     with debugger(val_grad=True) as dbg:

@@ -239,7 +239,8 @@ def _named(batch: Batch, positions: torch.Tensor) -> str:
 
 
 def _one_row_each(tensor: torch.Tensor, samples: int) -> bool:
-    return tensor.is_floating_point() and tensor.ndim > 0 and len(tensor) == samples
+    some = tensor.ndim > 0 and tensor.numel() > 0
+    return some and tensor.is_floating_point() and len(tensor) == samples
 
 
 class Retries:
