@@ -14,7 +14,7 @@ from nbdebug.errors import CheckpointError
 from nbdebug.model.state.copying import MODULE_ATTRIBUTES, SIMPLE_TYPES, Copy, outline
 from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import MISSING, AsIs, Constant, Done, Kept
-from nbdebug.model.state.values.plain import PlainReader, PlainWriter
+from nbdebug.model.state.values.plain import Hides, PlainReader, PlainWriter, hides_none
 
 SHARED_BYTES = 2**20
 
@@ -78,11 +78,13 @@ class Attributes:
             for module, parts in self.modules.items()
         }  # fmt: skip
 
-    def plain(self, identities: bool = False) -> dict[str, dict[str, Any]]:
+    def plain(
+        self, identities: bool = False, hides: Hides = hides_none
+    ) -> dict[str, dict[str, Any]]:
         """The copies as plain data; see `PlainWriter`."""
-        writer = PlainWriter(identities)
+        writer = PlainWriter(identities, hides)
         return {
-            module: {name: writer.plain(kept) for name, kept in parts.items()}
+            module: {name: writer.plain(kept, name) for name, kept in parts.items()}
             for module, parts in self.modules.items()
         }
 

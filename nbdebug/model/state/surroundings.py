@@ -17,7 +17,7 @@ from nbdebug.model.state.values.kept import AsIs, Kept
 from nbdebug.model.state.values.kept_records import KeptNames
 from nbdebug.model.state.values.likeness import Likeness
 from nbdebug.model.state.values.places import attributes_of_parameters, forwards
-from nbdebug.model.state.values.plain import PlainReader, PlainWriter
+from nbdebug.model.state.values.plain import Hides, PlainReader, PlainWriter
 from nbdebug.model.state.values.reached import Bind, Reached
 from nbdebug.model.state.values.record_file import records_from_plain, records_to_plain
 from nbdebug.model.state.values.records import RecordCopier, Records
@@ -143,9 +143,9 @@ class Surroundings:
         made.moving = {} if self.rebinds else records.moving
         return made
 
-    def to_plain(self, copies: SurroundingsCopy) -> dict[str, Any]:
+    def to_plain(self, copies: SurroundingsCopy, hides: Hides) -> dict[str, Any]:
         """Copies as plain data for a file; the records of a loop are those of its run only."""
-        writer = PlainWriter()
+        writer = PlainWriter(hides=hides)
         places = {place: writer.plain(kept) for place, (_, kept) in copies.places.items()}
         records = () if self.rebinds else copies.records
         return {"surroundings": places, "records": records_to_plain(records, writer)}

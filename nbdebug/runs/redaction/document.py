@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nbdebug.runs.redaction.names import MASK, is_secret, secret_kind
@@ -11,6 +11,7 @@ from nbdebug.runs.redaction.redact import redact, redact_prose
 # Documents and fields of `code` that hold programs; all other texts are sentences.
 PROGRAMS = ("cells", "source")
 SOURCE_FIELDS = ("model", "loss", "diff")
+MAX_CHARACTERS = 100_000
 # Identifiers that nbdebug makes itself, and numbers by which a training is repeated.
 OWN_FIELDS = ("key", "sha256", "initial_weights", "commit", "seed", "nbdebug", "host")
 
@@ -50,14 +51,20 @@ def redact_script(program: str) -> str:
     return f"{title}\n# Passwords, keys and tokens are masked: ***.\n{rest}"
 
 
-def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values by name that hold no secret, as they are."""
-    kept = {}
-    for name, value in values.items():
-        text = value.decode("latin-1") if isinstance(value, bytes) else value
-        if not masked_values(text, redact_field(name, text)):
-            kept[name] = value
-    return kept
+def holds_secret(said: Iterable[tuple[str, str | int]]) -> bool:
+    """True if one of some texts or numbers, each with a name or "", is a secret.
+
+    Of texts without the name of a secret 100,000 characters are read.
+    """
+    others, left = list[str](), MAX_CHARACTERS
+    for name, value in said:
+        if secret_kind(name) is not None and masked_values(value, redact_field(name, value)):
+            return True
+        if isinstance(value, str):
+            others.append(value[: max(left, 0)])
+            left -= len(value)
+    whole = "\n".join(others)
+    return bool(masked_values(whole, redact_prose(whole)))
 
 
 def _field(name: str, key: str, value: Any) -> Any:

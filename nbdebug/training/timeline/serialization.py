@@ -16,6 +16,7 @@ from nbdebug.model.clipping.settings import NormWindow
 from nbdebug.model.initialisation import Overwritten
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.session_rng import RngPosition
+from nbdebug.runs.redaction.document import holds_secret
 from nbdebug.training.data.samplers import fitting_position, portable_position
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint, Counters
@@ -66,7 +67,7 @@ def to_plain(checkpoint: Checkpoint, session: Session, name: str = "") -> dict[s
         "rng": encoded(checkpoint.rng),
         "position": encoded(portable_position(checkpoint.position, session.sampler)),
         "controls": encoded(checkpoint.controls),
-        **session.surroundings.to_plain(checkpoint.surroundings),
+        **session.surroundings.to_plain(checkpoint.surroundings, holds_secret),
     }
 
 

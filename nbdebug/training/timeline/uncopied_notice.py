@@ -25,7 +25,7 @@ LATE = (
 )
 NOT_RESUMED = (
     "what loss_fn and step_fn count there was not taken from the checkpoint: it has no form in a "
-    "file, or what is there now is of another type. Training goes on with what is there now."
+    "file, holds a password or key, or is of another type now. Training goes on with what is there."
 )
 DROPPED = (
     "the checkpoint has its state, and loss_fn, step_fn and metrics reach nothing of that name. "

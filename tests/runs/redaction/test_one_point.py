@@ -17,7 +17,7 @@ from nbdebug.model.state.values.plain import LEFT_AS_IS
 from nbdebug.runs.record.journal import Frame, Journal
 from nbdebug.runs.record.location import store_location
 from nbdebug.runs.record.run_data import DOCUMENTS, RunData
-from nbdebug.runs.redaction.document import redact_document, without_secrets
+from nbdebug.runs.redaction.document import holds_secret, redact_document
 from nbdebug.runs.store.run_store import RunStore
 from tests.problems import blobs
 from tests.runs.handmade import run_of, series
@@ -164,6 +164,59 @@ def test_a_checkpoint_leaves_secrets_to_the_program(
     assert all(kept[name] == LEFT_AS_IS for name in ("api_key", "url", "pin", "raw"))
 
 
+CONF = {"alpha": 0.5, "password": S, "n": 0}
+WORDS = ["a", f"Bearer {S}{S}", "b"]
+
+
+class Configured(nn.Linear):
+    """Keeps settings with secrets in containers, between states that the file holds."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 2)
+        self.seen = [torch.zeros(1)]
+        self.conf = {"password": S, "n": 3, "nested": {"tokens": (S,)}}
+        self.again = self.seen
+        self.list, self.same = [1, f"api_key={S}"], self.seen
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen[0] += 1
+        return super().forward(x)
+
+
+def configured_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    CONF["n"] += 1  # type: ignore[operator]
+    COUNTS["all"] += len(WORDS)
+    return nn.functional.cross_entropy(outputs, targets) * CONF["alpha"]
+
+
+COUNTS = {"all": 0}
+
+
+def test_secrets_in_containers_stay_out_of_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(CONF, "n", 0)
+    monkeypatch.setitem(COUNTS, "all", 0)
+    torch.manual_seed(0)
+    data = (torch.randn(40, 4), torch.randint(0, 2, (40,)))
+    with nbd.Debugger(Configured(), data, configured_loss, name="a", runs=None) as dbg:
+        dbg.run(steps=3)
+    calls = float(dbg.model.seen[0])
+
+    assert_clean(tmp_path)
+    COUNTS["all"] = 0
+    model = Configured()
+    with nbd.Debugger.resume("a", model, data, configured_loss, runs=None) as again:
+        assert again.history.status.step == 3
+        assert COUNTS["all"] == 9
+        assert model.again is model.seen is model.same
+        assert float(model.seen[0]) == calls
+        assert model.conf["password"] == S
+        [told] = [one for one in again.history.notices if "resumed" in one.title]
+    assert told.text.startswith("CONF, WORDS: ")
+
+
 def test_what_identifies_a_run_and_repeats_it_stays() -> None:
     key = "0123456789abcdef" * 2
     about = {"key": key, "pid": 12345678, "seed": 1234567890, "commit": key + key[:8]}
@@ -171,9 +224,9 @@ def test_what_identifies_a_run_and_repeats_it_stays() -> None:
 
     assert redact_document("run", about) == about
     assert redact_document("parameters", parameters) == parameters
-    assert without_secrets({"steps": 5, "name": "net", "n": None}) == {
-        "steps": 5, "name": "net", "n": None,
-    }  # fmt: skip
+    assert not holds_secret([("steps", 5), ("name", "net"), ("", "a b"), ("pin_memory", True)])
+    assert holds_secret([("steps", 5), ("password", S)])
+    assert holds_secret([("steps", 5), ("", f"token={S}")])
 
 
 def test_a_script_holds_no_secret(tmp_path: Path) -> None:

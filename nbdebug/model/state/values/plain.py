@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import collections
 import enum
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -31,6 +32,8 @@ from nbdebug.model.state.values.kept_records import KeptMember
 from nbdebug.model.state.values.places import ABSENT
 
 K = TypeVar("K", bound=Kept)
+# Tells, of texts and numbers by name, if one of them must not be in a file.
+Hides = Callable[[Iterable[tuple[str, str | int]]], bool]
 KIND = "kept"
 # A value that the file does not hold: what is there stays.
 LEFT_AS_IS = {KIND: "as_is", "id": 0}
@@ -46,12 +49,18 @@ COUNTED_KINDS = ("scalar", "member", "iterator")
 SIMPLE = (int, float, complex, str, bool, bytes, type(None))
 
 
+def hides_none(said: Iterable[tuple[str, str | int]]) -> bool:
+    """Leave nothing out."""
+    return False
+
+
 class PlainWriter:
     """Converts kept values to plain data.
 
     Args:
         identities: tell values that are left as they are by their id, to compare two captures
             of one process.
+        hides: tells texts that are left out, such as passwords: what is there now stays.
 
     Attributes:
         without_form: number of values that have no plain form.
@@ -59,8 +68,8 @@ class PlainWriter:
 
     without_form = 0
 
-    def __init__(self, identities: bool = False) -> None:
-        self._identities = identities
+    def __init__(self, identities: bool = False, hides: Hides = hides_none) -> None:
+        self._identities, self._hides = identities, hides
         self._seen: dict[int, int] = {}
         self._counting = False
 
@@ -73,11 +82,22 @@ class PlainWriter:
         finally:
             self._counting = False
 
-    def plain(self, kept: Any) -> Any:
-        """Convert a kept value."""
+    def whole(self, kept: Kept, name: str) -> Any:
+        """Convert a kept value of a name; `LEFT_AS_IS` if a part of it has no plain form."""
+        before, known = self.without_form, len(self._seen)
+        made = self.plain(kept, name)
+        if self.without_form == before:
+            return made
+        self._forget(known)
+        return LEFT_AS_IS
+
+    def plain(self, kept: Any, name: str = "") -> Any:
+        """Convert a kept value; `name` tells if a text of it is hidden."""
         if not isinstance(kept, Kept):
             return kept
         if isinstance(kept, Constant) and kept.value is ABSENT:
+            return self._left()
+        if isinstance(kept, Constant) and self._hides(_said((name,), (kept.value,))):
             return self._left()
         if isinstance(kept, Constant):
             return list(kept.value) if isinstance(kept.value, tuple) else kept.value
@@ -92,8 +112,17 @@ class PlainWriter:
             return {KIND: "as_is", "id": id(kept.value) if self._identities else 0}
         if id(kept) in self._seen:
             return {KIND: "again", "number": self._seen[id(kept)]}
-        self._seen[id(kept)] = len(self._seen)
-        return self._new(kept)
+        known = len(self._seen)
+        self._seen[id(kept)] = known
+        made = self._new(kept)
+        if made is LEFT_AS_IS:
+            self._forget(known)
+        return made
+
+    def _forget(self, known: int) -> None:
+        """Forget later values than the first ones: the file does not hold them."""
+        for key in list(self._seen)[known:]:
+            del self._seen[key]
 
     def _new(self, kept: Kept) -> Any:
         if isinstance(kept, KeptTensor):
@@ -110,7 +139,7 @@ class PlainWriter:
         if isinstance(kept, KeptTuple):
             return {KIND: "tuple", "parts": [self.plain(part) for part in kept.parts]}
         if isinstance(kept, KeptObject):
-            parts = {name: self.plain(part) for name, part in kept.parts.items()}
+            parts = {name: self.plain(part, name) for name, part in kept.parts.items()}
             return {KIND: "object", "class": kept.kind, "parts": parts}
         if isinstance(kept, KeptIterator) and not issubclass(kept.kind, enumerate):
             place = kept.place
@@ -130,6 +159,9 @@ class PlainWriter:
         simple_keys = all(isinstance(key, SIMPLE) for key in kept.keys)
         if not self._identities and not (known and simple_keys):
             return self._left()
+        values = [part.value if isinstance(part, Constant) else part for part in kept.values]
+        if self._hides(_said(kept.keys if issubclass(kept.kind, dict) else (), values)):
+            return self._left()
         keys = [key if isinstance(key, SIMPLE) else id(key) for key in kept.keys]
         if issubclass(kept.kind, set):
             keys = sorted(keys, key=repr)
@@ -138,6 +170,17 @@ class PlainWriter:
             "values": [self.plain(value) for value in kept.values],
             "simple": kept.simple, "maxlen": kept.maxlen,
         }  # fmt: skip
+
+
+def _said(names: Iterable[Any], values: Iterable[Any]) -> Iterator[tuple[str, str | int]]:
+    """Texts among some values, and numbers that have a name, with the names."""
+    for key, value in itertools.zip_longest(names, values):
+        name = key if isinstance(key, str) else ""
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, bytes):
+                yield name, one.decode("latin-1")
+            elif isinstance(one, str) or (name and type(one) is int):
+                yield name, one
 
 
 class PlainReader:

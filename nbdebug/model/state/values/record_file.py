@@ -21,7 +21,7 @@ from nbdebug.model.state.values.kept import (
 from nbdebug.model.state.values.kept_records import KeptMember
 from nbdebug.model.state.values.likeness import Likeness
 from nbdebug.model.state.values.places import ABSENT
-from nbdebug.model.state.values.plain import PlainReader, PlainWriter
+from nbdebug.model.state.values.plain import LEFT_AS_IS, PlainReader, PlainWriter
 from nbdebug.model.state.values.reached import Reached
 from nbdebug.model.state.values.surroundings_copy import Record
 
@@ -37,9 +37,8 @@ def records_to_plain(records: Iterable[Record], writer: PlainWriter) -> dict[str
         for record in records:
             absent = isinstance(record.kept, Constant) and record.kept.value is ABSENT
             if record.place and record.place not in found and not absent:
-                before = writer.without_form
-                plain = writer.plain(record.kept)
-                found[record.place] = plain if writer.without_form == before else LEFT
+                plain = writer.whole(record.kept, record.place)
+                found[record.place] = LEFT if plain is LEFT_AS_IS else plain
     return found
 
 

@@ -12,9 +12,8 @@ from torch import nn
 from nbdebug.errors import CheckpointError
 from nbdebug.model.state.attributes import Attributes, captured_names
 from nbdebug.model.state.values.kept import Constant, Unchanged
-from nbdebug.model.state.values.plain import LEFT_AS_IS
 from nbdebug.model.state.weights import Weights
-from nbdebug.runs.redaction.document import without_secrets
+from nbdebug.runs.redaction.document import holds_secret
 from nbdebug.training.engine.session import Session
 
 NUMBER_TYPES, TEXT_TYPES = (bool, int, float, complex), (str, bytes)
@@ -30,14 +29,9 @@ def weights_to_plain(weights: Weights) -> dict[str, Any]:
         "requires_grad": weights.requires_grad,
         "buffers": weights.buffers,
         "training": weights.training,
-        "values": {m: _without_secrets(held) for m, held in weights.attributes.plain().items()},
+        # What the user's own code knows stays out of the file.
+        "values": weights.attributes.plain(hides=holds_secret),
     }
-
-
-def _without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values without secrets: what the user's own code knows stays out of the file."""
-    safe = without_secrets(values)
-    return {name: safe.get(name, LEFT_AS_IS) for name in values}
 
 
 def weights_from_plain(data: Mapping[str, Any], session: Session) -> Weights:
