@@ -20,6 +20,7 @@ from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
 from nbdebug.core.results.findings import Findings
 from nbdebug.core.results.metric_names import MetricNames
+from nbdebug.core.unused_memory import tidy
 from nbdebug.debugger.client import Client, CommandValidator
 from nbdebug.debugger.run_name import default_name
 from nbdebug.errors import ArgumentError
@@ -117,6 +118,7 @@ def assemble(
     Raises:
         ArgumentError, ControlValueError, DataError, ModelError: see `Debugger`.
     """
+    tidy()
     history = History()
     kinds = _plugins(history, "nbdebug.controls", Control)
     check_keywords(controls, kinds, keywords)

@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from nbdebug.core.commands.running import Close
+from nbdebug.core.unused_memory import leave
 from nbdebug.debugger.assembly import Parts
 from nbdebug.debugger.client import Client
 from nbdebug.debugger.ending_threads import EXIT_JOIN_SECONDS, join_at_exit
@@ -105,6 +106,8 @@ class Lifetime:
         for finalizer in (self._unreachable, self._at_exit):
             if finalizer is not None:
                 finalizer.detach()
+        if parts is not None:
+            leave(parts.training.loop.session.checkpoint_bytes)
         return parts, dashboard
 
 

@@ -12,12 +12,14 @@ from torch import nn
 from nbdebug.errors import LossError
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.model_state import undisturbed
-from nbdebug.training.data.validation import grad_enabled
 
 RETURNS = "expected a number, (number, {name: number}) or {'loss': number, name: number}"
 CHANGES = (
     "val_fn changed the model: {}. That was put back, since a validation must not move the "
     "training. Change a copy.deepcopy(model), or put back in val_fn what it changes."
+)
+NEEDS_GRADIENTS = (
+    "{} takes a gradient, and the validation runs without: pass val_grad=True to the Debugger."
 )
 # Weights of larger models are not copied for each validation.
 MAX_COPIED_BYTES = 2**28
@@ -84,6 +86,22 @@ def _number(name: Any, value: Any) -> float:
     except (TypeError, ValueError, RuntimeError):
         kind = type(value).__name__
         raise LossError(f"val_fn returned a {kind} for {name!r}: {RETURNS}.") from None
+
+
+@contextmanager
+def grad_enabled(enabled: bool, name: str) -> Iterator[None]:
+    """Context with or without gradients.
+
+    Raises:
+        LossError: the function `name` takes a gradient, and there are none.
+    """
+    try:
+        with torch.set_grad_enabled(enabled):
+            yield
+    except RuntimeError as error:
+        if enabled or "does not require grad" not in str(error):
+            raise
+        raise LossError(NEEDS_GRADIENTS.format(name)) from error
 
 
 @contextmanager

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
-from nbdebug.errors import DataError, LossError
+from nbdebug.errors import DataError
 from nbdebug.model.module.forward import checked, to_device
 from nbdebug.model.precision import wide
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.data.batch import CountSamples, count_samples
 from nbdebug.training.data.sources import StreamSource, as_source
+from nbdebug.training.data.val_function import grad_enabled
 
 VALIDATION_BATCH_SIZE = 256
-NEEDS_GRADIENTS = (
-    "{} takes a gradient, and the validation runs without: pass val_grad=True to the Debugger."
-)
 
 
 class Validation:
@@ -131,22 +128,6 @@ class Validation:
         if isinstance(source, StreamSource):
             return source.samples
         return source.dataset if self._loader is None else self._loader
-
-
-@contextmanager
-def grad_enabled(enabled: bool, name: str) -> Iterator[None]:
-    """Context with or without gradients.
-
-    Raises:
-        LossError: the function `name` takes a gradient, and there are none.
-    """
-    try:
-        with torch.set_grad_enabled(enabled):
-            yield
-    except RuntimeError as error:
-        if enabled or "does not require grad" not in str(error):
-            raise
-        raise LossError(NEEDS_GRADIENTS.format(name)) from error
 
 
 class _CountingCollate:
