@@ -31,6 +31,11 @@ class LogValues(Command):
         checked_values(self.values)
 
 
+def is_readable(name: Any) -> bool:
+    """True for a name that a record gives back as it is: of letters and signs that can be seen."""
+    return isinstance(name, str) and name.isprintable() and bool(name) and name == name.strip()
+
+
 def checked_values(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values, or ArgumentError for a name that is none of a series, or for no number."""
     for name, value in values.items():

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.core.commands.loops import is_readable
 from nbdebug.errors import LossError
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.model_state import undisturbed
@@ -79,6 +80,8 @@ def _named(found: Any) -> dict[str, float]:
 
 
 def _number(name: Any, value: Any) -> float:
+    if isinstance(name, str) and not is_readable(name):
+        raise LossError(f"val_fn named a value {name!r:.80}: expected signs that can be seen.")
     try:
         if not isinstance(name, str) or isinstance(value, bool | str):
             raise TypeError

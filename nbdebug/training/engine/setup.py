@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from nbdebug.controls.base import number, whole_number
+from nbdebug.core.commands.loops import is_readable
 from nbdebug.errors import ArgumentError, ModelError
 from nbdebug.model.factories import OptimizerLike as OptimizerLike
 from nbdebug.model.factories import check_function
@@ -129,6 +130,12 @@ def _check_validation(setup: Setup) -> None:
         raise ArgumentError(f"val_every must be a whole number of at least 1 step, got {every!r}.")
     if not isinstance(setup.val_grad, bool):
         raise ArgumentError(f"val_grad must be True or False, got {setup.val_grad!r:.80}.")
+    for name in setup.metrics or {}:
+        if not is_readable(name):
+            raise ArgumentError(
+                f"A metric cannot be called {name!r:.80}: expected letters and signs that can be "
+                "seen, without spaces at the ends."
+            )
     if "loss" in (setup.metrics or {}):
         raise ArgumentError("A metric cannot be called 'loss': give it another name.")
 

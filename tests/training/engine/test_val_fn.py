@@ -76,6 +76,7 @@ def test_nothing_changes() -> None:
         ("text", "returned a str"),
         ({"f1": 1.0}, "returned f1"),
         ({"loss": 1.0, 3: 1.0}, "for 3"),
+        ({"loss": 1.0, "x\ny": 1.0}, "named a value"),
         (None, "NoneType"),
         (torch.zeros(3), "Tensor"),
         ((1.0, 2.0), "tuple"),

@@ -159,3 +159,10 @@ def test_it_does_not_count_as_training() -> None:
         dbg.run(steps=3)
         assert dbg.history.last("samples") == 96
         assert all(parameter.grad is not None for parameter in dbg.model.parameters())
+
+
+@pytest.mark.parametrize("name", ["", "x\ny", "\x00", "\u202eacc", "\ud800", " acc", 3])
+def test_a_metric_has_a_name_that_a_record_gives_back(name: Any) -> None:
+    metrics = {name: lambda outputs, targets: 1.0}
+    with pytest.raises(nbd.ArgumentError, match="A metric cannot be called"):
+        nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss(), metrics=metrics, runs=None)
