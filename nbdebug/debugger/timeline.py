@@ -22,8 +22,8 @@ from nbdebug.core.commands.timeline import (
     WriteScript,
 )
 from nbdebug.core.deprecated import warn_deprecated
+from nbdebug.core.files.output_files import as_path
 from nbdebug.core.history.history import History
-from nbdebug.core.output_files import as_path
 from nbdebug.core.results.findings import Finding, Rules
 from nbdebug.core.results.flight_record import FlightRecord
 from nbdebug.core.results.fork import Fork

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from nbdebug._version import __version__
-from nbdebug.core.private_files import make_private, private_folder, reason_not_private
+from nbdebug.core.files.private_files import make_private, private_folder, reason_not_private
 from nbdebug.errors import ArgumentError, LinkError, OutputError
 
 # Of the messages; another number is another language.

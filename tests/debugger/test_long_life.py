@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
-from nbdebug.core.leftovers import writer_id
+from nbdebug.core.files.leftovers import writer_id
 from tests.draw import draw
 from tests.inside import lifetime_of, open_view, thread_of
 from tests.problems import blobs, tiny_mlp

@@ -1,4 +1,4 @@
-"""What a module says of its settings, without running anything that moves it."""
+"""Settings that a module tells of, without running anything that moves it."""
 
 from __future__ import annotations
 

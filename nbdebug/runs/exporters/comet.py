@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nbdebug._version import install_line
-from nbdebug.core.leftovers import remove_leftovers, writer_id
-from nbdebug.core.private_files import FOLDER_MODE, private_folder
+from nbdebug.core.files.leftovers import remove_leftovers, writer_id
+from nbdebug.core.files.private_files import FOLDER_MODE, private_folder
 from nbdebug.errors import MissingPackageError
 from nbdebug.runs.exporters._csv_cells import harmless_table
 from nbdebug.runs.exporters.base import Exporter

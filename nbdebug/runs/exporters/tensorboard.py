@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbdebug._version import install_line
-from nbdebug.core.private_files import private_folder
+from nbdebug.core.files.private_files import private_folder
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.errors import MissingPackageError

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nbdebug.core.leftovers import remove_leftovers, writer_id
-from nbdebug.core.private_files import FILE_MODE
+from nbdebug.core.files.leftovers import remove_leftovers, writer_id
+from nbdebug.core.files.private_files import FILE_MODE
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from nbdebug.core.files.private_files import open_private
 from nbdebug.core.forked import when_forked
-from nbdebug.core.private_files import open_private
 
 if sys.platform == "win32":
     import msvcrt

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nbdebug.core.private_files import open_private, private_folder
-from nbdebug.core.regular_files import open_regular
+from nbdebug.core.files.private_files import open_private, private_folder
+from nbdebug.core.files.regular_files import open_regular
 from nbdebug.errors import RunStoreError
 from nbdebug.runs.bounded.json_text import MAX_TEXT_BYTES, parse_json
 from nbdebug.runs.record.json_values import to_json, to_json_value

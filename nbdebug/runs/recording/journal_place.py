@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nbdebug.core.private_files import FOLDER_MODE, private_folder, reason_not_private
+from nbdebug.core.files.private_files import FOLDER_MODE, private_folder, reason_not_private
 from nbdebug.runs.record.file_lock import FileLock
 from nbdebug.runs.record.journal import JOURNAL_SUFFIX, Journal
 from nbdebug.runs.record.journal_owner import lock_path

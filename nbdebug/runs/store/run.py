@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from nbdebug.core.error_text import describe_error
+from nbdebug.core.files.output_files import as_path, output
 from nbdebug.core.names import unknown_name
-from nbdebug.core.output_files import as_path, output
 from nbdebug.core.plugins import discover
 from nbdebug.errors import ArgumentError, PluginError
 from nbdebug.runs.exporters.base import Exporter

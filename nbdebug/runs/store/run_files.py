@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Iterable
 
-from nbdebug.core.private_files import make_private, private_folder
+from nbdebug.core.files.private_files import make_private, private_folder
 from nbdebug.errors import RunStoreError
 from nbdebug.runs.record.atomic_write import atomic_write
 from nbdebug.runs.record.location import StoreLocation

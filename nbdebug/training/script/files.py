@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nbdebug.core.output_files import output
+from nbdebug.core.files.output_files import output
 from nbdebug.runs.record.atomic_write import atomic_write
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset, default_collate
 
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.commands.timeline import WriteScript
-from nbdebug.core.output_files import output
+from nbdebug.core.files.output_files import output
 from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
 from nbdebug.runs.redaction.document import redact_document, redact_script

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from nbdebug.core.error_text import describe_error, raise_interrupt
+from nbdebug.core.files.leftovers import remove_leftovers, writer_id
+from nbdebug.core.files.private_files import open_private, private_folder
 from nbdebug.core.history.history import History
-from nbdebug.core.leftovers import remove_leftovers, writer_id
-from nbdebug.core.private_files import open_private, private_folder
 from nbdebug.core.records import Notice
 from nbdebug.errors import ArgumentError, CheckpointError, NbdebugError
 from nbdebug.training.timeline.disk.paths import path_of, previous_of

@@ -16,13 +16,14 @@ from nbdebug.model.clipping.settings import NormWindow
 from nbdebug.model.initialisation import Overwritten
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.session_rng import RngPosition
-from nbdebug.runs.redaction.document import holds_secret
 from nbdebug.training.data.samplers import fitting_position, portable_position
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint, Counters
+from nbdebug.training.timeline.disk.data import data_to_plain
 from nbdebug.training.timeline.disk.modules import (
     check_classes,
     classes_of,
+    reached_to_plain,
     weights_from_plain,
     weights_to_plain,
 )
@@ -51,6 +52,7 @@ def to_plain(checkpoint: Checkpoint, session: Session, name: str = "") -> dict[s
         "name": name,
         "seed": session.seed,
         "length": session.source.length,
+        **data_to_plain(session),
         "counters": asdict(checkpoint.counters),
         "classes": classes_of(session.model),
         "weights": weights_to_plain(checkpoint.weights),
@@ -67,7 +69,7 @@ def to_plain(checkpoint: Checkpoint, session: Session, name: str = "") -> dict[s
         "rng": encoded(checkpoint.rng),
         "position": encoded(portable_position(checkpoint.position, session.sampler)),
         "controls": encoded(checkpoint.controls),
-        **session.surroundings.to_plain(checkpoint.surroundings, holds_secret),
+        **reached_to_plain(session.surroundings, checkpoint.surroundings),
     }
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.deprecated import current_settings
+from nbdebug.core.files.output_files import output
 from nbdebug.core.history.history import History
-from nbdebug.core.output_files import output
 from nbdebug.core.records import StepRecord
 from nbdebug.core.results.timeline import Mark, MarkKind, ReplayResult, TimelineMarks
 from nbdebug.errors import CheckpointError, DataError, ModelError
@@ -153,7 +153,7 @@ class Timeline:
             reason = f"({type(error).__name__}: {str(error)[:300]})."
             raise CheckpointError(f"{DAMAGED} {reason}") from error
         self.resumed = True
-        self._uncopied.tell_of_resumed(found)
+        self._uncopied.tell_of_resumed(found, data, session)
         self.begin()
 
     def begin(self, later: bool = False) -> None:

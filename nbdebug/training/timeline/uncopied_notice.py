@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
 from nbdebug.training.data.samplers import moved_in_workers
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint
+from nbdebug.training.timeline.disk.data import is_other_data
 
 TEXT = (
     "a value of this type may have a state, and cannot be copied. Rewind, replay, fork, checks and "
@@ -17,6 +21,10 @@ TEXT = (
 MOVES_ON = (
     "an iterator that moves on cannot be put back. Rewind, replay, fork, checks and other looks "
     "at the training take values from it. Use a list and a number, or itertools.count()."
+)
+OTHER_DATA = (
+    "train_data has the same number of samples as the saved training, and other values. Training "
+    "goes on with the new ones; what was learned from the old ones stays in the weights."
 )
 LATE = (
     "training writes into this large tensor, which was taken as data before. A rewind, a fork or a "
@@ -80,8 +88,13 @@ class UncopiedNotice:
             title, text = "What the loss uses cannot be copied", f"{', '.join(new)}: {MOVES_ON}"
             self._history.add_notice(Notice(checkpoint.step, "warning", title, text))
 
-    def tell_of_resumed(self, checkpoint: Checkpoint) -> None:
+    def tell_of_resumed(
+        self, checkpoint: Checkpoint, file: Mapping[str, Any], session: Session
+    ) -> None:
         """Tell of what a file has and a resumed training does not go on with."""
+        if is_other_data(file, session):
+            title = "The data are not those of the checkpoint"
+            self._history.add_notice(Notice(checkpoint.step, "warning", title, OTHER_DATA))
         surroundings = checkpoint.surroundings
         for places, why in ((surroundings.left, NOT_RESUMED), (surroundings.dropped, DROPPED)):
             if places:

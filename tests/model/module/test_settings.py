@@ -1,4 +1,4 @@
-"""What a module says of its settings."""
+"""Settings that a module tells of."""
 
 from __future__ import annotations
 

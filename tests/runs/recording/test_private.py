@@ -17,7 +17,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug import Debugger
-from nbdebug.core.private_files import reason_not_private
+from nbdebug.core.files.private_files import reason_not_private
 from nbdebug.runs.record.atomic_write import atomic_write
 from tests.inside import record_as
 

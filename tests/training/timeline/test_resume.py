@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
 from nbdebug.training.timeline.disk.paths import path_of, previous_of
@@ -207,6 +207,20 @@ def test_another_model_or_other_data_is_refused() -> None:
         nbd.Debugger.resume("a run", nn.Linear(6, 3), (X, Y), nn.CrossEntropyLoss())
     with pytest.raises(nbd.CheckpointError, match="had 96 samples, now it has 50"):
         nbd.Debugger.resume("a run", net(), (X[:50], Y[:50]), nn.CrossEntropyLoss())
+
+
+@pytest.mark.parametrize("form", ["tensors", "dataset"])
+def test_other_values_of_the_data_are_told(form: str) -> None:
+    def data(X: torch.Tensor) -> Any:
+        return (X, Y) if form == "tensors" else TensorDataset(X, Y)
+
+    with nbd.Debugger(net(), data(X), nn.CrossEntropyLoss(), name="b", runs=None) as dbg:
+        dbg.run(steps=3)
+    for there, told in ((X, 0), (X + 1, 1)):
+        again = nbd.Debugger.resume("b", net(), data(there), nn.CrossEntropyLoss(), runs=None)
+        with again as dbg:
+            titles = [notice.title for notice in dbg.history.notices]
+            assert titles.count("The data are not those of the checkpoint") == told
 
 
 def test_a_disk_that_takes_nothing_is_told_and_training_goes_on() -> None:

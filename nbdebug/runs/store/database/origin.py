@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-from nbdebug.core.regular_files import open_regular
+from nbdebug.core.files.regular_files import open_regular
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
 # Columns of MLflow's table of runs, in the text that SQLite keeps of it.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
-from nbdebug.core.private_files import FILE_MODE, open_private, private_folder
+from nbdebug.core.files.private_files import FILE_MODE, open_private, private_folder
 from nbdebug.errors import RunStoreError
 from nbdebug.runs.record.location import DEFAULT_FILE, StoreLocation
 from nbdebug.runs.store.database.content import content_of

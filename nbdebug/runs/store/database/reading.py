@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from nbdebug.core.regular_files import check_regular
+from nbdebug.core.files.regular_files import check_regular
 from nbdebug.runs.store.row import KEY_TAG, Row, readable_row
 from nbdebug.runs.store.store_errors import DAMAGED_WORDS
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nbdebug.core.private_files import private_folder
+from nbdebug.core.files.private_files import private_folder
 from nbdebug.errors import RunStoreError
 from nbdebug.runs.record.file_lock import FileLock
 from nbdebug.runs.record.journal import JOURNAL_SUFFIX, NEW_SUFFIX

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from nbdebug.core.regular_files import check_regular
+from nbdebug.core.files.regular_files import check_regular
 from nbdebug.errors import MissingPackageError, RunStoreError
 from nbdebug.runs.bounded.archive import Archive, is_archive
 from nbdebug.runs.bounded.json_text import MAX_TEXT_BYTES

@@ -1,4 +1,4 @@
-"""Plain form of weights, buffers and attributes, and their check against the model."""
+"""Plain form of what a training has in memory, and its check against the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch import nn
 
 from nbdebug.errors import CheckpointError
 from nbdebug.model.state.attributes import Attributes, captured_names
+from nbdebug.model.state.surroundings import Surroundings
 from nbdebug.model.state.values.kept import Constant, Unchanged
+from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
 from nbdebug.model.state.weights import Weights
 from nbdebug.runs.redaction.document import holds_secret
 from nbdebug.training.engine.session import Session
@@ -32,6 +34,11 @@ def weights_to_plain(weights: Weights) -> dict[str, Any]:
         # What the user's own code knows stays out of the file.
         "values": weights.attributes.plain(hides=holds_secret),
     }
+
+
+def reached_to_plain(surroundings: Surroundings, copies: SurroundingsCopy) -> dict[str, Any]:
+    """Convert copies of what the functions of a training reach."""
+    return surroundings.to_plain(copies, holds_secret)
 
 
 def weights_from_plain(data: Mapping[str, Any], session: Session) -> Weights:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from nbdebug.core.files.regular_files import NoFileError, check_regular
 from nbdebug.core.records import Notice
-from nbdebug.core.regular_files import NoFileError, check_regular
 from nbdebug.errors import ArgumentError, CheckpointError
 from nbdebug.training.timeline.disk.paths import is_old_name, old_path_of, path_of, previous_of
 from nbdebug.training.timeline.disk.seal import check_seal

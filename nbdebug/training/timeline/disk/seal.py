@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import torch
 
-from nbdebug.core.regular_files import open_regular
+from nbdebug.core.files.regular_files import open_regular
 from nbdebug.errors import CheckpointError
 
 SEAL = "\nnbdebug step {step:020d} sha256 {digest}\n"

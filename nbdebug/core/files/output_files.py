@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nbdebug.core.private_files import private_folder
+from nbdebug.core.files.private_files import private_folder
 from nbdebug.errors import ArgumentError, OutputError
 
 FREE_SPACE = "Free some space, or name another place"

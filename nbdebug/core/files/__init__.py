@@ -1,0 +1,1 @@
+"""Files that nbdebug writes and reads: who may read them, where they go, what they are."""
