@@ -139,3 +139,26 @@ def test_units_that_died_in_a_frozen_backbone_are_found() -> None:
         dbg.run(steps=120)
         dead = dbg.history.snapshot().series["dead/0"].mean
         assert dead[-1] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("rest", "first"), [(whole, "1 (BatchNorm1d) and 1 more"), (norms, "1 (BatchNorm1d)")]
+)
+def test_layers_that_another_cell_puts_into_eval_mode_are_told_once(
+    rest: Callable[[nn.Sequential], None], first: str
+) -> None:
+    model = network()
+    with nbd.Debugger(model, (X, Y), loss_fn, batch_size=16, runs=None) as dbg:
+        dbg.run(steps=3)
+        assert not dbg.history.notices
+        rest(model)
+        for _ in range(2):
+            dbg.run(steps=3)
+        [told] = dbg.history.notices
+        assert told.title == "Some layers are in eval mode"
+        assert told.text.startswith(f"{first}: in eval mode since the last run.")
+        model.train()
+        dbg.run(steps=3)
+        rest(model)
+        dbg.run(steps=3)
+        assert len(dbg.history.notices) == 2

@@ -37,12 +37,23 @@ class Modes:
         self._model = model
         self._passed = [(module, module.training) for module in model.modules()]
         self.whole = not model.training
-        self.resting = tuple(
+        self.resting = self._resting()
+        self.current = "as_passed"
+        self._known = set(self.resting)
+
+    def _resting(self) -> tuple[str, ...]:
+        return tuple(
             layer_title(layer)
-            for layer in every_module(model)
+            for layer in every_module(self._model)
             if not layer.module.training and depends_on_mode(layer.module)
         )
-        self.current = "as_passed"
+
+    def newly_resting(self) -> tuple[str, ...]:
+        """Layers that depend on the mode and were put into eval mode since the last call."""
+        resting = self._resting()
+        found = tuple(title for title in resting if title not in self._known)
+        self._known = set(resting)
+        return found
 
     def set(self, mode: str) -> None:
         """Call `model.train()`, or put every module back into the mode it was passed in."""
@@ -51,6 +62,7 @@ class Modes:
         self.current = mode
         if mode == "train":
             self._model.train()
-            return
-        for module, training in self._passed:
-            module.training = training
+        else:
+            for module, training in self._passed:
+                module.training = training
+        self._known = set(self._resting())

@@ -27,7 +27,21 @@ class RunHandler(Handler[Run]):
     command = Run
 
     def handle(self, command: Run, progress: TaskProgress) -> None:
+        self._tell_of_modes()
         self.training.run.start(command.steps, command.epochs)
+
+    def _tell_of_modes(self) -> None:
+        """Tell of layers that another cell has put into eval mode; training leaves them there."""
+        session = self.training.session
+        # A loop of the user's own changes modes in every pass; rules watch it.
+        found = () if session.body is not None else session.modes.newly_resting()
+        if found:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            text = (
+                f"{found[0]}{more}: in eval mode since the last run. Dropout is off and BatchNorm "
+                "is frozen there. Call model.train() if that was not meant."
+            )
+            self.training.notify("warning", "Some layers are in eval mode", text)
 
 
 class PauseHandler(Handler[Pause]):
