@@ -42,9 +42,9 @@ class EvalModeLeftOn(Rule):
             return None
         calm = np.flatnonzero(series.mean == 0)
         since = int(series.step[calm[-1] + 1 if len(calm) else 0])
-        seen = f"Updates are made in eval mode since step {since:,}: step_fn, loss_fn or forward "
-        seen += "calls model.eval()."
-        remedy = Remedy("Leave out model.eval() there, or call model.train() before the loss")
+        seen = f"Updates are made in eval mode since step {since:,}: step_fn, loss_fn, forward or "
+        seen += "another cell calls model.eval()."
+        remedy = Remedy("Call model.train() in a cell, or before the loss in step_fn or forward")
         return Symptom(float(since), 0.0, since, seen, (remedy,))
 
     @staticmethod
