@@ -31,7 +31,7 @@ class Wire:
         wire = self
 
         class MockComm(comm.base_comm.BaseComm):
-            def publish_msg(self, msg_type: str, data: Any = None, **rest: Any) -> None:
+            def publish_msg(self, msg_type: str, data: Any = None, **rest: Any) -> None:  # type: ignore[override]
                 if msg_type == "comm_open":
                     wire.open.add(self.comm_id)
                 elif msg_type == "comm_close":

@@ -11,7 +11,8 @@ import torch
 from nbdebug.core.deprecated import warn_deprecated
 from nbdebug.model.training_state import TrainingState
 
-Values = Mapping[str | tuple[str, ...], torch.Tensor | float]
+# By a name, or by a tuple of names; a type checker takes dict[str, float] for no mapping of both.
+Values = Mapping[Any, torch.Tensor | float]
 
 
 class Probe(ABC):

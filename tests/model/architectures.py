@@ -154,7 +154,7 @@ class Transformer(nn.Module):
 
 
 class DictOutput(FunctionalRelu):
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:  # type: ignore[override]
         hidden = self.drop(self.norm(self.inner(x)).sigmoid())
         return {"logits": self.outer(hidden), "hidden": hidden}
 
@@ -215,7 +215,7 @@ class Answer(NamedTuple):
 
 
 class KeywordOnly(FunctionalRelu):
-    def forward(self, *, x: torch.Tensor, scale: float = 2.0, bias: Any = None, **rest: Any) -> Any:
+    def forward(self, *, x: torch.Tensor, scale: float = 2.0, bias: Any = None, **rest: Any) -> Any:  # type: ignore[override]
         hidden = F.relu(self.drop(self.norm(self.inner(x)))) * scale
         if bias is not None:
             hidden = hidden + bias

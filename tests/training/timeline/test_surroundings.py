@@ -235,7 +235,7 @@ class FailsHalfway(torch.optim.SGD):
 
     calls = 0
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         FailsHalfway.calls += 1
         if FailsHalfway.calls == 4:
             with torch.no_grad():
