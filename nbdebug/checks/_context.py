@@ -88,11 +88,15 @@ class CheckContext:
         return split(self.batch)[1]
 
     @cached_property
+    def data(self) -> Sequence[Any]:
+        """Batches to read: the model and the loss, which may be a loop, are given `batches`."""
+        others = self.samples.others
+        return self.batches if others is None else list(others()) or self.batches
+
+    @cached_property
     def alike(self) -> list[tuple[Any, Any]]:
         """Inputs and targets of all batches whose samples have the same shapes as the first."""
-        pairs = [split(batch) for batch in self.batches]
-        shapes = [(_shape(inputs), _shape(targets)) for inputs, targets in pairs]
-        return [pair for pair, shape in zip(pairs, shapes, strict=True) if shape == shapes[0]]
+        return alike(self.batches)
 
     @cached_property
     def activations(self) -> dict[str, Watched]:
@@ -249,6 +253,13 @@ class CheckContext:
         """Call `report_progress` (deprecated alias)."""
         warn_deprecated("CheckContext.go_on", "report_progress")
         self.report_progress(share)
+
+
+def alike(batches: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Inputs and targets of all batches whose samples have the same shapes as the first."""
+    pairs = [split(batch) for batch in batches]
+    shapes = [(_shape(inputs), _shape(targets)) for inputs, targets in pairs]
+    return [pair for pair, shape in zip(pairs, shapes, strict=True) if shape == shapes[0]]
 
 
 def _shape(part: Any) -> tuple[int, ...] | None:

@@ -39,6 +39,7 @@ class Samples:
         drawn: indices [N] of an epoch in the order of the user's own sampler, None without one.
         seeded: context in which all generators are seeded with a number.
         held: the dataset, or the list of batches, that holds the data; None where it is not known.
+        others: yields batches in a random order, of a loop that was given its next one only.
     """
 
     length: int | None
@@ -53,6 +54,7 @@ class Samples:
     drawn: Callable[[], torch.Tensor] | None = None
     seeded: Callable[[int], AbstractContextManager[None]] = lambda seed: nullcontext()
     held: Any = None
+    others: Callable[[], Iterator[Any]] | None = None
 
     def read(self, places: Sequence[int], seed: int) -> Any:
         """Load the batch of some samples, with random transforms from `seed`.

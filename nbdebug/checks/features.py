@@ -29,7 +29,7 @@ class Features(Check):
     MAX_CONSTANT_SHARE = 0.9
 
     def examine(self, context: CheckContext) -> Outcome:
-        parts = [split(batch)[0] for batch in context.batches]
+        parts = [split(batch)[0] for batch in context.data]
         if not all(isinstance(part, torch.Tensor) for part in parts):
             return Outcome("not_applicable", "the inputs are not a single tensor.")
         shapes = {part.shape[1:] for part in parts}

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from nbdebug.checks._context import CheckContext
+from nbdebug.checks._context import CheckContext, alike
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.precision import wide
@@ -37,7 +37,7 @@ class LabelNoise(Check):
     MIN_EVENNESS = 0.9
 
     def examine(self, context: CheckContext) -> Outcome:
-        pairs = context.alike
+        pairs = alike(context.data)
         kinds = all(isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) for x, y in pairs)
         if not kinds:
             return Outcome("not_applicable", "inputs or targets are not a single tensor.")

@@ -67,7 +67,7 @@ class RelatedTargets(Check):
 
     def examine(self, context: CheckContext) -> Outcome:
         try:
-            train = _numbers(context.batches)
+            train = _numbers(context.data)
         except DataError:
             return Outcome("not_applicable", "a batch is not (inputs, targets).")
         if train is None:

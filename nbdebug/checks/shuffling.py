@@ -40,7 +40,7 @@ class Shuffling(Check):
             return Outcome(
                 "not_applicable", "a stream or a sampler of your own determines the order."
             )
-        random = [_spread(split(batch)[1]) for batch in context.batches]
+        random = [_spread(split(batch)[1]) for batch in context.data]
         starts = range(
             0, samples.length, max(samples.length // COMPARED_BATCHES, samples.batch_size)
         )

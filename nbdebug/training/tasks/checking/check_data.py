@@ -45,7 +45,7 @@ def some_batches(session: Session) -> Iterator[Any]:
     if session.body is not None and not session.body.repeats:
         yield to_device(session.body.passing()[0], session.device)
         return
-    source, size = session.source, session.batching.size
+    source = session.source
     if source.ready or isinstance(source, StreamSource):
         sampler = session.sampler
         position = sampler.position()
@@ -53,17 +53,23 @@ def some_batches(session: Session) -> Iterator[Any]:
         sampler.seek(position)
         yield to_device(batch.data, session.device)
         return
-    order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
     sample_edits = session.batching.sample_edits
-    if sample_edits.excluded:
-        order = order[sample_edits.kept(order)]
-    parts = order[: max(MAX_SAMPLES, size)].split(size)
-    whole = [part for part in parts if len(part) == size] or list(parts)
     batches = (
         to_device(sample_edits.applied(source.fetch(part), part), session.device)
-        for part in whole[:MAX_BATCHES]
+        for part in _random_parts(session, source.length)
     )
     yield from limited_by_time(batches, MAX_SECONDS)
+
+
+def _random_parts(session: Session, length: int) -> list[torch.Tensor]:
+    """Indices of samples for some batches in a random order, whole ones if possible."""
+    order = torch.randperm(length, generator=torch.Generator().manual_seed(session.step))
+    batching, size = session.batching, session.batching.size
+    if batching.sample_edits.excluded:
+        order = order[batching.sample_edits.kept(order)]
+    parts = order[: max(MAX_SAMPLES, size)].split(size)
+    whole = [part for part in parts if len(part) == size] or list(parts)
+    return whole[:MAX_BATCHES]
 
 
 def seen_steps(session: Session) -> list[SeenStep]:
@@ -103,7 +109,7 @@ def all_samples(session: Session, seen: Sequence[SeenStep] = (), of_loader: bool
         of_loader: True to read the dataset of the loader of a loop.
     """
     source, validation = session.source, session.validation
-    shuffled, drop_last = None, False
+    shuffled, drop_last, others = None, False, None
     indices = indices_of(session.sampler)
     if indices is not None:
         shuffled = None if indices.own is not None else indices.shuffle
@@ -111,6 +117,8 @@ def all_samples(session: Session, seen: Sequence[SeenStep] = (), of_loader: bool
     elif isinstance(session.sampler, LoopSampler) and of_loader:
         own = _of_loader(session.sampler)
         source, shuffled, drop_last = own or (source, shuffled, drop_last)
+        # A sampler of the user's own may leave samples out, or repeat them.
+        others = None if own is None or shuffled is None else partial(_others, session, own[0])
     stream = source.ready or isinstance(source, StreamSource)
 
     def held_out() -> Iterator[Any]:
@@ -132,7 +140,15 @@ def all_samples(session: Session, seen: Sequence[SeenStep] = (), of_loader: bool
         drawn=None if indices is None or indices.own is None else partial(_drawn, indices),
         seeded=seeded,
         held=source.dataset if isinstance(source, DatasetSource) else None,
+        others=others,
     )
+
+
+def _others(session: Session, source: IndexedSource) -> Iterator[Any]:
+    """Some batches of the data of a loop, of samples in a random order."""
+    parts = _random_parts(session, source.length)
+    batches = (_fetched(source, session.device, part) for part in parts)
+    return limited_by_time(batches, MAX_SECONDS)
 
 
 def _fetched(source: IndexedSource, device: torch.device, chosen: torch.Tensor) -> Any:
