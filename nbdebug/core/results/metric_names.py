@@ -90,6 +90,22 @@ class ScaledClipping:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopClipping:
+    """A loop of its own clips its gradients to a fraction, update by update.
+
+    Attributes:
+        step: the first of such updates; None once they are over.
+        kept: share of the norm that is left; limit: that the loop clips at.
+        line: of the clipping, "" if unknown.
+    """
+
+    step: int | None
+    kept: float = 1.0
+    limit: float = 0.0
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class UpdatesInEval:
     """A loop of its own makes updates while the model is in eval mode.
 

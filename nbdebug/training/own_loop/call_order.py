@@ -27,6 +27,7 @@ from nbdebug.training.own_loop.others import OtherOptimizers
 from nbdebug.training.own_loop.schedulers.plateau_calls import PlateauCalls
 from nbdebug.training.own_loop.schedulers.use import ScheduleUse
 from nbdebug.training.own_loop.seen.accumulation import Accumulation
+from nbdebug.training.own_loop.seen.hard_clipping import Bounds, HardClipping
 from nbdebug.training.own_loop.seen.taken_back import TakenBackUpdates
 
 # Batches without an update after which a rule tells of it: accumulation is over fewer.
@@ -51,6 +52,7 @@ class CallOrder:
         self._batches = self._step = 0
         self._schedules, self._plateaus = ScheduleUse(), PlateauCalls()
         self._taken_back, self._accumulation = TakenBackUpdates(), Accumulation()
+        self._hard = HardClipping()
         self.begin(False)
 
     def attach(self, loop: Loop, parameters: Named) -> None:
@@ -66,6 +68,7 @@ class CallOrder:
         self._accumulation.attach(loop.history, loop.session.optimizer, bool(parameters))
         self._parameters, self._optimizer = parameters, loop.session.optimizer
         self._held = {id(parameter) for _, parameter in parameters}
+        self._hard.attach(loop.history, self._held)
         # Of a model that was passed in eval mode a notice tells.
         self._trained = self._model.training
 
@@ -77,6 +80,7 @@ class CallOrder:
         """Begin a step, `watched` unless it is made on trial."""
         self._watched = watched
         self._accumulation.begin()
+        self._hard.begin()
         self._passed: list[tuple[weakref.ref[torch.Tensor], str, Marks, Marks]] = []
         self._twice: str | None = None
         self._early: str | None = None
@@ -111,11 +115,12 @@ class CallOrder:
                     self._twice = self._twice or user_line()
         self._passed += [(weakref.ref(root), name, before, after) for root in roots]
 
-    def clip(self, parameters: Iterable[torch.Tensor]) -> None:
-        """Note a clipping, before or after gradients were made."""
+    def clip(self, parameters: Iterable[torch.Tensor], bounds: Bounds, norm: float) -> None:
+        """Note a clipping of gradients of this norm, before or after they were made."""
         if self._took:
             self._late = True
             self._see_scale()
+            self._hard.clipped(parameters, bounds, norm)
             return
         told = self._early is not None or self._history.results.of(EarlyClipping) is not None
         if not told and any(id(parameter) in self._held for parameter in parameters):
@@ -143,6 +148,7 @@ class CallOrder:
         with suppress(Exception):
             self._taken_back.updated()
             self._accumulation.updated(step)
+            self._hard.updated(step)
         results = self._history.results
         if self._twice is not None and results.of(RepeatedBackward) is None:
             self._history.set_result(RepeatedBackward(step, self._twice))

@@ -7,7 +7,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import torch
@@ -22,6 +22,7 @@ from torch.utils.hooks import RemovableHandle
 from nbdebug.model.module.hooks import remove_global
 from nbdebug.model.state.weights import trained
 from nbdebug.model.state.wrapped_optimizer import take_step_anew
+from nbdebug.training.own_loop.seen.hard_clipping import Bounds, bounds_of
 from nbdebug.training.own_loop.seen.validation import SeenValidation
 from nbdebug.training.own_loop.seen_calls import SeenCalls
 
@@ -40,8 +41,13 @@ class Observer(Protocol):
     def backward(self, call: Callable[[bool], Any], roots: Any) -> Any:
         """Make a backward pass from `roots` by `call(keep)`, which may keep the graph."""
 
-    def clip(self, call: Callable[[], Any], parameters: Iterable[torch.Tensor]) -> Any:
-        """Let the loop clip the gradients of `parameters` by `call`."""
+    def clip(
+        self,
+        call: Callable[[], Any],
+        parameters: Iterable[torch.Tensor],
+        bounds: Bounds,
+    ) -> Any:
+        """Let the loop clip the gradients of `parameters` by `call`, at these; see `bounds_of`."""
 
     def scale(self, scaler: Any) -> None:
         """Called when a GradScaler scales a loss."""
@@ -232,7 +238,11 @@ def _clip(observer: Observer, original: Any, parameters: Any, *args: Any, **kwar
         # A generator or filter can be read once.
         seen = list(parameters)
         parameters = (parameter for parameter in seen)
-    return observer.clip(functools.partial(original, parameters, *args, **kwargs), seen)
+    bounds = None
+    with suppress(Exception):
+        # What the loop passes wrongly torch will tell it.
+        bounds = bounds_of(original.__name__, args, kwargs, seen)
+    return observer.clip(functools.partial(original, parameters, *args, **kwargs), seen, bounds)
 
 
 def _scale(observer: Observer, original: Any, scaler: Any, *args: Any, **kwargs: Any) -> Any:

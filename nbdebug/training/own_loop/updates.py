@@ -20,6 +20,7 @@ from nbdebug.training.engine.updating.step_body import Values, measured
 from nbdebug.training.own_loop.call_order import CallOrder
 from nbdebug.training.own_loop.gradient_marks import reaches
 from nbdebug.training.own_loop.others import OTHER_OPTIMIZER, SAID_BY_HAND, OtherOptimizers
+from nbdebug.training.own_loop.seen.hard_clipping import Bounds
 from nbdebug.training.own_loop.seen.validation import SeenValidation
 from nbdebug.training.own_loop.seen_losses import SeenLosses
 from nbdebug.training.own_loop.update_numbers import UpdateNumbers
@@ -128,12 +129,12 @@ class LoopUpdates(UpdateNumbers):
         self._began = self._began or (any(took) and bool(scalars))
         return result
 
-    def clip(self, call: Callable[[], Any], parameters: Iterable[torch.Tensor]) -> Any:
+    def clip(self, call: Callable[[], Any], parameters: Iterable[Any], bounds: Bounds) -> Any:
         """Let the loop clip the gradients of parameters, which are measured before."""
         if not self.looks:
-            self.order.clip(parameters)
             for one in (o for o in self.optimizers if o.losses or len(self.optimizers) == 1):
                 self._shielded(self._measure_once, one)
+            self.order.clip(parameters, bounds, self.values[1])
         return call()
 
     def scale(self, scaler: Any) -> None:
