@@ -124,6 +124,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "updates_in_eval",
         "updates_outside",
         "validation_in_train_mode",
+        "validation_inputs",
     }
     sick = {rule for training in SICK_TRAININGS.values() for rule in training.rules}
     assert sick == set(RULES) - of_trainers

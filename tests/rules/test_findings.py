@@ -78,6 +78,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "updates_in_eval",
         "updates_outside",
         "validation_in_train_mode",
+        "validation_inputs",
         "warned_check",
     }
 

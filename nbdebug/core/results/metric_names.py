@@ -227,6 +227,24 @@ class SchedulerUse:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherInputs:
+    """A loop of its own gave its model inputs on another scale, in eval mode between two updates.
+
+    Attributes:
+        step: before which it did, None if it does not any more; calls: of that line.
+        trained, evaluated: mean and standard deviation of the inputs of training steps, and of
+            those of these calls.
+        line: of the calls, "" if unknown.
+    """
+
+    step: int | None
+    calls: int = 0
+    trained: tuple[float, float] = (0.0, 1.0)
+    evaluated: tuple[float, float] = (0.0, 1.0)
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LoopSchedulers:
     """Schedulers that a loop of the user's own reaches, after some of its steps.
 

@@ -15,6 +15,7 @@ from nbdebug.model.module.forward import arguments_of, tensors_of
 from nbdebug.model.module.names import is_compiled
 from nbdebug.model.origin.found_loss import FoundLoss, OwnLoss, find_loss, find_own_loss
 from nbdebug.model.origin.found_sum import find_sum
+from nbdebug.training.own_loop.input_scales import InputScales
 
 # Backward passes that are looked at, batches and bytes that are kept.
 MAX_PASSES, MAX_BATCHES, MAX_BYTES = 8, 4, 64e6
@@ -71,6 +72,7 @@ class SeenCalls:
         steps: that can be computed again; empty where the loss is not found in its graph.
         why_not: the reason for that, as a sentence; "" if it is not known.
         wanted: True while calls are to be seen.
+        scales: of their inputs.
     """
 
     def __init__(self) -> None:
@@ -78,12 +80,14 @@ class SeenCalls:
         self.why_not = ""
         self._model: weakref.ref[nn.Module] | None = None
         self._passes = 0
+        self.scales = InputScales()
         self.close()
 
     def begin(self, model: nn.Module) -> None:
         """See the first steps of a loop that begins."""
         self.steps, self._passes, self._model = [], 0, weakref.ref(model)
         self._calls: list[Call] = []
+        self.scales.begin()
         # Of compiled models torch warns where it is watched.
         self.wanted = not any(is_compiled(module) for module in model.modules())
         self.why_not = NO_CALL if self.wanted else COMPILED
@@ -106,6 +110,8 @@ class SeenCalls:
             return
         self._passes += 1
         step = None
+        with suppress(Exception):
+            self.scales.trained(calls[-1][1])
         # What is not understood is not kept, and the loop goes on.
         with suppress(Exception):
             step = _seen_step(calls, losses)

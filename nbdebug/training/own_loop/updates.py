@@ -61,7 +61,7 @@ class LoopUpdates(UpdateNumbers):
         self.looks, self.called, self.by_hand, self.divided_by = False, False, False, 1
         self.others, self._told, self.seen = OtherOptimizers(), set[str](), SeenLosses()
         self.module_calls = self.seen.calls
-        self.validation = SeenValidation(state, repeats, batch)
+        self.validation = SeenValidation(state, repeats, batch, self.seen.calls.scales)
         self.clear(False)
 
     def attach(self, loop: Loop) -> None:

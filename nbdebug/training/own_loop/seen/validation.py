@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.hooks import RemovableHandle
 
-from nbdebug.core.results.metric_names import ValidationInTraining
+from nbdebug.core.results.metric_names import OtherInputs, ValidationInTraining
 from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.module.modes import depends_on_mode
 from nbdebug.model.module.names import is_compiled
@@ -26,6 +26,7 @@ from nbdebug.model.origin.source_line import user_line
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.own_loop.gradient_marks import Marks, Named, gradient_marks
+from nbdebug.training.own_loop.input_scales import InputScales
 from nbdebug.training.own_loop.seen.outside import OutsideUpdates
 
 Kept = weakref.ref[torch.Tensor]
@@ -43,16 +44,22 @@ class SeenValidation:
 
     Args:
         state: of the loop; repeats: if its steps can be made again; batch: the last one.
+        scales: of the inputs that its model is given.
 
     Attributes:
         outside: sees updates that belong to no step.
     """
 
     def __init__(
-        self, state: Callable[[], str], repeats: Callable[[], bool], batch: Callable[[], Batch]
+        self,
+        state: Callable[[], str],
+        repeats: Callable[[], bool],
+        batch: Callable[[], Batch],
+        scales: InputScales,
     ) -> None:
         self._state, self._repeats, self._batch = state, repeats, batch
         self._loop: Loop | None = None
+        self._scales = scales
         self.outside = OutsideUpdates(state)
         self._parameters: Named = ()
         self._roots: set[int] = set()
@@ -74,6 +81,7 @@ class SeenValidation:
 
     def _clear(self) -> None:
         self._calls = 0
+        self._scales.clear()
         self._evaluated = self._repeated = self._moves = self._passes = False
         self._layers: tuple[str, ...] = ()
         self._line, self._step, self._thread = "", 0, 0
@@ -96,6 +104,8 @@ class SeenValidation:
         self._handle = None
         self._gaps += 1
         with suppress(Exception):
+            self._judge_scales()
+        with suppress(Exception):
             self._judge()
         self._inputs = []
 
@@ -111,6 +121,9 @@ class SeenValidation:
             return
         if not module.training:
             self._evaluated = True
+            if not torch.is_grad_enabled():
+                with suppress(Exception):
+                    self._scales.evaluated(args)
         elif not torch.is_grad_enabled():
             self._passes = state == "between"
             self._note(module, args)
@@ -138,6 +151,14 @@ class SeenValidation:
         self._repeated = self._repeated or any(one() is given for one in self._inputs)
         if len(self._inputs) < MAX_INPUTS:
             self._inputs.append(weakref.ref(given))
+
+    def _judge_scales(self) -> None:
+        assert self._loop is not None
+        found = self._scales.judge(self._step + 1)
+        history = self._loop.history
+        # The loop that runs now may be another one than that of which was told.
+        if found is not None and (found.step or history.results.of(OtherInputs)):
+            history.set_result(found)
 
     def _judge(self) -> None:
         assert self._loop is not None
