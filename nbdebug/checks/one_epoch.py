@@ -35,7 +35,8 @@ class OneEpoch(Check):
     def examine(self, context: CheckContext) -> Outcome:
         samples = context.samples
         if samples.length is None:
-            return Outcome("not_applicable", "the data is a stream, which can be read only once.")
+            said = "the data is a stream, or a sampler of the loop may leave samples out."
+            return Outcome("not_applicable", said)
         count = min(-(-samples.length // samples.batch_size), MAX_BATCHES)
         losses: list[float] = []
         context.model.train()

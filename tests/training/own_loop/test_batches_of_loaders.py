@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    Sampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)  # fmt: skip
 
 import nbdebug as nbd
 from nbdebug.core.results.checks.check_report import CheckReport
@@ -38,6 +45,7 @@ def looked_at(
         dbg.run(lambda: train(dbg.batches(loader)))
         assert dbg.wait(60)
         report = dbg.check()
+        dbg.check("one_epoch")
         dbg.clear_breakpoints()
         with pytest.raises(nbd.LoopLeft):
             dbg.run(steps=10_000)
@@ -105,3 +113,26 @@ class Counting(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         self.reads += 1
         return X[index] + 0.1 * torch.randn(6) + 1e-3 * self.reads, Y[index]
+
+
+SAMPLERS: dict[str, Callable[[], Sampler[int]]] = {
+    "a subset": lambda: SubsetRandomSampler(range(200)),
+    "weights": lambda: WeightedRandomSampler((Y < 3).float() * (torch.arange(240) < 200), 200),
+    "a list": lambda: [*range(200)],  # type: ignore[dict-item]
+}
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_no_check_gives_the_loop_what_its_sampler_leaves_out(kind: str) -> None:
+    # The loss raises for it, which would end the user's loop.
+    targets = torch.where(torch.arange(240) < 200, Y, 99)
+
+    def loader() -> DataLoader[list[torch.Tensor]]:
+        torch.manual_seed(3)
+        return DataLoader(TensorDataset(X, targets), 8, sampler=SAMPLERS[kind]())
+
+    report, weights = looked_at(loader(), nn.CrossEntropyLoss(), 3)
+    assert report is not None
+    assert "shuffling" in {result.name for result in report}
+    _, plain = looked_at(loader(), nn.CrossEntropyLoss(), 3, watched=False)
+    assert all(torch.equal(one, other) for one, other in zip(weights, plain, strict=True))

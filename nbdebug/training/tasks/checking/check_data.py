@@ -8,7 +8,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    WeightedRandomSampler,
+)
 
 from nbdebug.checks._context import Evaluate
 from nbdebug.checks._samples import Samples, limited_by_time
@@ -109,7 +115,7 @@ def all_samples(session: Session, seen: Sequence[SeenStep] = (), of_loader: bool
         of_loader: True to read the dataset of the loader of a loop.
     """
     source, validation = session.source, session.validation
-    shuffled, drop_last, others = None, False, None
+    shuffled, drop_last, others, partly = None, False, None, False
     indices = indices_of(session.sampler)
     if indices is not None:
         shuffled = None if indices.own is not None else indices.shuffle
@@ -117,9 +123,11 @@ def all_samples(session: Session, seen: Sequence[SeenStep] = (), of_loader: bool
     elif isinstance(session.sampler, LoopSampler) and of_loader:
         own = _of_loader(session.sampler)
         source, shuffled, drop_last = own or (source, shuffled, drop_last)
-        # A sampler of the user's own may leave samples out, or repeat them.
+        # A sampler of the user's own may leave samples out, which the loop is not made for: what it
+        # raised would end it.
         others = None if own is None or shuffled is None else partial(_others, session, own[0])
-    stream = source.ready or isinstance(source, StreamSource)
+        partly = own is not None and not _gives_all(session.sampler.loader.sampler)
+    stream = source.ready or isinstance(source, StreamSource) or partly
 
     def held_out() -> Iterator[Any]:
         assert isinstance(validation, Validation)
@@ -177,6 +185,13 @@ def _of_loader(sampler: LoopSampler) -> tuple[IndexedSource, bool | None, bool] 
         source.state = sampler.state or IndexedState(source.dataset, source.own_collate)
     orders = {RandomSampler: True, SequentialSampler: False}
     return source, orders.get(type(loader.sampler)), loader.drop_last
+
+
+def _gives_all(sampler: Any) -> bool:
+    """True for a sampler that may give every sample."""
+    if isinstance(sampler, WeightedRandomSampler):
+        return bool((sampler.weights > 0).all())
+    return isinstance(sampler, RandomSampler | SequentialSampler)
 
 
 def _drawn(indices: Any) -> torch.Tensor:
