@@ -118,7 +118,7 @@ class Counting(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 SAMPLERS: dict[str, Callable[[], Sampler[int]]] = {
     "a subset": lambda: SubsetRandomSampler(range(200)),
     "weights": lambda: WeightedRandomSampler((Y < 3).float() * (torch.arange(240) < 200), 200),
-    "a list": lambda: [*range(200)],  # type: ignore[dict-item]
+    "a list": lambda: [*range(200)],  # type: ignore[dict-item, return-value]
 }
 
 
