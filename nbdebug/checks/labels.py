@@ -11,6 +11,7 @@ from nbdebug.checks._class_weights import weights_of_classes
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_trace import loss_trace
 from nbdebug.checks._model_calls import batch_tensors
+from nbdebug.checks._padding import marks_padding
 from nbdebug.checks._regression_targets import regression_targets
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
@@ -98,9 +99,11 @@ class Labels(Check):
         remedy = "Weight the loss by class, or sample rare classes more often."
         if targets.ndim > 1:
             common = int(classes[share.argmax()])
+            if not _is_padding(context, common):
+                return Outcome("pass", seen, expected)
             seen += f": {float(share.max()):.0%} of the loss is that of the target {common}"
             remedy = (
-                f"If {common} is padding, leave it out: CrossEntropyLoss(ignore_index={common})."
+                f"{common} is padding: leave it out by CrossEntropyLoss(ignore_index={common})."
             )
         return Outcome("warning", seen, expected, remedy)
 
@@ -122,6 +125,14 @@ class Labels(Check):
             remedy = "Standardise the targets, and scale the predictions back."
             return Outcome("warning", seen, "both at most 10", remedy)
         return Outcome("pass", seen, "both at most 10")
+
+
+def _is_padding(context: CheckContext, target: int) -> bool:
+    """True if the places of a target are those where the inputs of the sequences are padded."""
+    targets = context.targets
+    return marks_padding(
+        targets == target, (one for one in batch_tensors(context) if one is not targets)
+    )
 
 
 def _faint(found: FaintTargets) -> Outcome:
