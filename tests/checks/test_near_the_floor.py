@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
+from nbdebug.core.results.checks.check_result import CheckResult
 from tests.checks.result_of import result_of
 
 CENTRES = torch.tensor([[3.0, 0.0, 1.0], [-2.0, 2.0, 0.0], [0.0, -3.0, -1.0]])
@@ -87,3 +88,38 @@ def test_the_classes_of_sure_outputs_are_seen(scale: float) -> None:
     )
     assert found.status == "pass"
     assert "target classes" in found.seen
+
+
+def own_penalty(model: nn.Module, factor: float) -> Callable[..., torch.Tensor]:
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        squares = sum((p**2).sum() for p in model.parameters())
+        return functional.cross_entropy(outputs, targets) + factor * squares
+
+    return loss
+
+
+def penalised(way: str, scale: float, factor: float) -> CheckResult:
+    """Row of `regularisation` for weight decay, a loss or a step that adds the squares."""
+    model = settled(scale)
+    loss = own_penalty(model, factor)
+    if way == "decay":
+        how: dict[str, Any] = {"loss": nn.CrossEntropyLoss()}
+        how |= {"optimizer": "sgd", "lr": 0.1, "weight_decay": 2 * factor}
+    elif way == "loss":
+        how = {"loss": loss}
+    else:
+        how = {"step_fn": lambda model, batch: loss(model(batch[0]), batch[1])}
+    return result_of("regularisation", model, TensorDataset(BLOBS, KIND), batch_size=32, **how)
+
+
+@pytest.mark.parametrize("way", ["decay", "loss", "step"])
+def test_a_penalty_is_not_compared_with_a_loss_that_has_been_learnt(way: str) -> None:
+    """Beside next to nothing any penalty is large; it has not kept the model from learning."""
+    found = penalised(way, 1.0, 1e-3)
+    assert found.status == "pass", found.seen
+    assert "learnt" in found.seen
+
+
+@pytest.mark.parametrize("way", ["decay", "loss", "step"])
+def test_a_penalty_that_keeps_the_loss_high_is_told(way: str) -> None:
+    assert penalised(way, 0.02, 100.0).status == "warning"
