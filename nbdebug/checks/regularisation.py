@@ -9,12 +9,10 @@ import torch
 from nbdebug.checks._constant import output_tensors
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_trace import COMPARED, DATA, LEARNT, Term, loss_trace
-from nbdebug.checks._weight_decay import decayed_parameters, is_decoupled
+from nbdebug.checks._weight_decay import decayed_parameters, is_decoupled, is_learnt
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome, Proposal
 
-# Of the loss without learning; what is left is small beside any penalty.
-LEARNT_SHARE = 0.1
 SMALLER = "Use a smaller penalty: the penalty is larger than the data loss."
 
 
@@ -53,7 +51,7 @@ class Regularisation(Check):
             f"data loss {data:.4g}, with weight decay {data + penalty:.4g}, "
             f"with ten times the decay {data + 10 * penalty:.4g}"
         )
-        if penalty > data > 0 and _is_learnt(context, outputs, targets, data):
+        if penalty > data > 0 and is_learnt(context, data):
             return _learnt(seen)
         if penalty > data > 0:
             smaller = float(f"{max(decay for _, decay in pairs) * 0.1 * data / penalty:.1g}")
@@ -87,23 +85,11 @@ class Regularisation(Check):
         if not none < now < double:
             remedy = "Add the penalty to the loss instead of subtracting it."
             return Outcome("fail", seen, expected, remedy)
-        if now - none > none > 0 and _is_learnt(context, outputs, targets, none, now - none):
+        if now - none > none > 0 and is_learnt(context, none):
             return _learnt(seen)
         if now - none > none > 0:
             return Outcome("warning", seen, "a penalty below the data loss", SMALLER)
         return Outcome("pass", seen, expected)
-
-
-def _is_learnt(
-    context: CheckContext,
-    outputs: torch.Tensor,
-    targets: torch.Tensor,
-    data: float,
-    penalty: float = 0.0,
-) -> bool:
-    """True if the data loss is far below that of the outputs of other samples."""
-    moved = (outputs.roll(by, 0) for by in (1, len(outputs) // 2))
-    return data < LEARNT_SHARE * (max(context.loss_value(m, targets) for m in moved) - penalty)
 
 
 def _learnt(seen: str) -> Outcome:
@@ -133,9 +119,7 @@ def _beside_data(context: CheckContext) -> Outcome | None:
         remedy = "Add the penalty to the loss instead of subtracting it."
         return Outcome("fail", seen, "a loss that rises with the weights", remedy)
     if penalty > data:
-        # Without weights, all samples have the same outputs.
-        unlearnt = sum(term.value for term in _terms(context, 0.0) if term.source & COMPARED)
-        if data < LEARNT_SHARE * unlearnt:
+        if is_learnt(context, data):
             return _learnt(seen)
         return Outcome("warning", seen, "a penalty below the data loss", SMALLER)
     return Outcome("pass", seen, "a penalty below the data loss")

@@ -98,8 +98,8 @@ def own_penalty(model: nn.Module, factor: float) -> Callable[..., torch.Tensor]:
     return loss
 
 
-def penalised(way: str, scale: float, factor: float) -> CheckResult:
-    """Row of `regularisation` for weight decay, a loss or a step that adds the squares."""
+def penalised(way: str, scale: float, factor: float, check: str = "regularisation") -> CheckResult:
+    """Row of a check for weight decay, a loss or a step that adds the squares."""
     model = settled(scale)
     loss = own_penalty(model, factor)
     if way == "decay":
@@ -109,7 +109,7 @@ def penalised(way: str, scale: float, factor: float) -> CheckResult:
         how = {"loss": loss}
     else:
         how = {"step_fn": lambda model, batch: loss(model(batch[0]), batch[1])}
-    return result_of("regularisation", model, TensorDataset(BLOBS, KIND), batch_size=32, **how)
+    return result_of(check, model, TensorDataset(BLOBS, KIND), batch_size=32, **how)
 
 
 @pytest.mark.parametrize("way", ["decay", "loss", "step"])
@@ -123,3 +123,9 @@ def test_a_penalty_is_not_compared_with_a_loss_that_has_been_learnt(way: str) ->
 @pytest.mark.parametrize("way", ["decay", "loss", "step"])
 def test_a_penalty_that_keeps_the_loss_high_is_told(way: str) -> None:
     assert penalised(way, 0.02, 100.0).status == "warning"
+
+
+def test_the_gradient_of_weight_decay_is_left_over_where_the_data_are_learnt() -> None:
+    found = penalised("decay", 1.0, 1e-3, "regularisation_gradient")
+    assert found.status == "pass", found.seen
+    assert penalised("decay", 0.02, 100.0, "regularisation_gradient").status == "warning"
