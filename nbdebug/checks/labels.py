@@ -13,6 +13,7 @@ from nbdebug.checks._loss_trace import loss_trace
 from nbdebug.checks._model_calls import batch_tensors
 from nbdebug.checks._padding import marks_padding
 from nbdebug.checks._regression_targets import regression_targets
+from nbdebug.checks._smooth_targets import SmoothTargets, smooth_targets
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
@@ -27,7 +28,7 @@ class Labels(Check):
     A single class or a constant target is learned without the inputs. Classes count by what the
     loss makes of them: with its weights, without its ignore_index. Targets in the hundreds make
     the first gradients explode. Masks that were divided by 255 twice leave binary cross-entropy
-    nearly nothing to tell apart.
+    nearly nothing to tell apart, and so does a large label_smoothing.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -41,6 +42,8 @@ class Labels(Check):
 
     MIN_EVENNESS, MIN_EFFECTIVE_SHARE = 0.5, 0.5
     MAX_SCALE = 10.0
+    # 0.1 is usual.
+    MAX_SMOOTHING = 0.5
     # So many targets of a rare class in a row are no accident.
     MIN_TARGETS = 64
 
@@ -48,6 +51,9 @@ class Labels(Check):
         faint = faint_targets(context)
         if faint is not None:
             return _faint(faint)
+        smooth = smooth_targets(context)
+        if smooth is not None and smooth.share > self.MAX_SMOOTHING:
+            return _smooth(smooth)
         parts = [targets for _, targets in context.alike]
         single = all(isinstance(part, torch.Tensor) for part in parts)
         found = self._of_targets(context, parts) if single else self._of_calls(context)
@@ -125,6 +131,16 @@ class Labels(Check):
             remedy = "Standardise the targets, and scale the predictions back."
             return Outcome("warning", seen, "both at most 10", remedy)
         return Outcome("pass", seen, "both at most 10")
+
+
+def _smooth(found: SmoothTargets) -> Outcome:
+    where = f" ({found.line})" if found.line else ""
+    return Outcome(
+        "warning", f"labels of cross_entropy{where} are smoothed by {found.share:.2g}: the class "
+        f"of a sample has a probability of {found.probability:.2g}, each other one of "
+        f"{found.share / found.classes:.2g}", "at most 0.5",
+        "Smooth less: label_smoothing=0.1 is usual.",
+    )  # fmt: skip
 
 
 def _is_padding(context: CheckContext, target: int) -> bool:
