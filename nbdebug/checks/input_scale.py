@@ -36,7 +36,14 @@ class InputScale(Check):
     order = 10
     title = "Scale of the inputs"
     source = "LeCun et al. (1998), Efficient BackProp; TheDeepChecker (2022)"
-    explains = ("initial_loss", "overfit", "dead_units", "saturated_units", "peaked_softmax")
+    explains = (
+        "initial_loss",
+        "overfit",
+        "dead_units",
+        "saturated_units",
+        "peaked_softmax",
+        "gradient_ratio",
+    )
 
     MAX_SCALE = 10.0
     MIN_SCALE, MIN_LARGEST = 5e-3, 0.05
