@@ -41,7 +41,8 @@ class Reader(nn.Module):
 
 
 def rotated(scale: float) -> torch.Tensor:
-    return scale * torch.linalg.qr(torch.randn(20, 20, generator=DRAWS))[0]
+    draws = torch.Generator().manual_seed(1)
+    return scale * torch.linalg.qr(torch.randn(20, 20, generator=draws))[0]
 
 
 @pytest.mark.parametrize("cell", [False, True])
@@ -65,7 +66,8 @@ def test_states_that_stay_are_no_alarm(scale: float, kind: str) -> None:
 
 def test_the_radius_is_that_of_the_largest_eigenvalue() -> None:
     """Told in the remedy, of a matrix that is neither symmetric nor normal."""
-    matrix = rotated(1.0) + 0.4 * torch.randn(20, 20, generator=DRAWS)
+    draws = torch.Generator().manual_seed(2)
+    matrix = rotated(1.8) + 0.2 * torch.randn(20, 20, generator=draws)
     largest = float(torch.linalg.eigvals(matrix).abs().max())
     found = result_of("initial_loss", Reader(matrix), (SERIES, KINDS), nn.CrossEntropyLoss())
     assert found.status == "fail", found.seen
