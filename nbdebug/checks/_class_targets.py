@@ -11,6 +11,8 @@ from nbdebug.model.precision import wide
 
 MIN_ROWS = 8
 ZERO_SUM = 1e-3
+# Of a sample in the loss, with the weight of its class.
+MAX_WEIGHT, MAX_LOST = 1e4, 100.0
 
 
 class ClassTargets(NamedTuple):
@@ -49,22 +51,45 @@ def class_targets(call: ModelCall) -> list[ClassTargets]:
 def _along(output: torch.Tensor, gradient: torch.Tensor, dim: int) -> ClassTargets | None:
     """Class targets with the classes along one dimension; None if the gradient is another."""
     classes = output.shape[dim]
-    slope = wide(gradient.movedim(dim, -1))
+    slope, scores = wide(gradient.movedim(dim, -1)), output.movedim(dim, -1)
     counted = (slope != 0).any(-1)
-    rows = slope[counted]
-    if classes < 2 or len(rows) < MIN_ROWS:
+    if classes < 2 or int(counted.sum()) < MIN_ROWS:
         return None
-    total, size = rows.sum(-1).abs(), rows.abs().sum(-1)
-    alone = (rows != 0).sum(-1) == 1
-    if not bool((alone | (total <= ZERO_SUM * size)).all()):
+    counted &= ~_is_lost(scores, slope)
+    if int(counted.sum()) < MIN_ROWS:
         return None
-    for falls, signed in ((True, rows), (False, -rows)):
+    for falls, signed in ((True, slope), (False, -slope)):
+        pull, rows = signed.min(-1), signed[counted]
+        if not bool(((rows < 0).sum(-1) == 1).all()):
+            continue
         # Of a likelihood, all classes but one have no gradient.
-        if bool(((signed < 0).sum(-1) == 1).all()):
-            pull = (slope if falls else -slope).min(-1)
-            scores = output.movedim(dim, -1)
+        alone = (rows != 0).sum(-1) == 1
+        off = rows.sum(-1).abs() / rows.abs().sum(-1)
+        room = _room(scores[counted], pull.indices[counted], -pull.values[counted])
+        if bool((alone | (off <= room)).all()):
             return ClassTargets(pull.indices, counted, -pull.values, scores, classes, falls)
     return None
+
+
+def _is_lost(scores: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+    """Positions [N, ...] whose class is so sure that its own gradient is rounded to 0."""
+    eps = torch.finfo(scores.dtype).eps
+    likely = wide(scores).softmax(-1).max(-1)
+    own = slope.gather(-1, likely.indices[..., None])[..., 0]
+    faint = slope.abs().amax(-1) <= MAX_LOST * eps
+    return (likely.values > 1 - 4 * eps) & (own == 0) & faint
+
+
+def _room(scores: torch.Tensor, wanted: torch.Tensor, pull: torch.Tensor) -> torch.Tensor:
+    """Share [M] by which a gradient may miss a sum of 0.
+
+    The slope of a sure class is its probability less 1, of which little more than the rounding is
+    left. Where the slope is not small, the class is not sure of a cross-entropy.
+    """
+    eps = torch.finfo(scores.dtype).eps
+    doubt = 1 - wide(scores).softmax(-1).gather(-1, wanted[..., None])[..., 0]
+    room = (4 * eps / doubt.clamp_min(eps)).clamp_min(ZERO_SUM)
+    return torch.where(pull <= MAX_WEIGHT * doubt, room, torch.full_like(room, ZERO_SUM))
 
 
 def labels_of(found: ClassTargets, tensors: list[torch.Tensor]) -> torch.Tensor | None:

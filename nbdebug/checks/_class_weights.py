@@ -40,7 +40,9 @@ def _of_classes(call: ModelCall, tensors: list[torch.Tensor]) -> Weights | None:
         normal = bool((found.outputs.exp().sum(-1) - 1).abs().max() < 1e-3)
         # Of log-probabilities the gradient is the weight itself.
         weight = found.pull if normal else found.pull / (1 - share).clamp_min(1e-12)
-        weights = _each(found.wanted[found.counted], weight[found.counted])
+        # Of a sure class, the slope is little more than its rounding.
+        room = MAX_SPREAD + 8 * torch.finfo(found.outputs.dtype).eps / (1 - share).clamp_min(1e-12)
+        weights = _each(*(one[found.counted] for one in (found.wanted, weight, room)))
         return None if weights is None else (weights, place)
     return None
 
@@ -65,17 +67,24 @@ def _of_two(call: ModelCall, tensors: list[torch.Tensor]) -> Weights | None:
             if bool(((found.targets == 0) | (found.targets == 1)).all()):
                 slope = wide(gradient.flatten()).abs()
                 off = (wide(output.flatten()).sigmoid() - wide(found.targets)).abs()
-                weights = _each(found.targets.long(), slope / off.clamp_min(1e-12))
+                room = MAX_SPREAD + 8 * torch.finfo(output.dtype).eps / off.clamp_min(1e-12)
+                weights = _each(found.targets.long(), slope / off.clamp_min(1e-12), room)
                 return None if weights is None else (weights, place)
     return None
 
 
-def _each(labels: torch.Tensor, weights: torch.Tensor) -> dict[int, float] | None:
-    """Weight of each class; None if the samples of a class have several weights."""
+def _each(
+    labels: torch.Tensor, weights: torch.Tensor, room: torch.Tensor
+) -> dict[int, float] | None:
+    """Weight of each class; None if the samples of a class have several weights.
+
+    Weights [M] of samples are known but for a share, their room [M].
+    """
     found = {}
     for label in labels.unique().tolist():
-        of_label = weights[labels == label]
-        found[int(label)] = middle = float(of_label.median())
-        if float((of_label - middle).abs().max()) > MAX_SPREAD * middle:
+        at = labels == label
+        known = at & (room <= room[at].min() + MAX_SPREAD)
+        found[int(label)] = middle = float(weights[known].median())
+        if bool(((weights[at] - middle).abs() > room[at] * middle).any()):
             return None
     return found if len(found) > 1 else None

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.model.precision import wide
 
 LARGE_MEAN = 5.0
 # Of the loss of the mean output, as a multiple of chance: less is no fault of a bias.
 SHIFTED_RATIO = 2.0
 # Of the standard deviation of PyTorch's weights.
 WIDE_RATIO = 3.0
+# PyTorch's recurrent matrices have a spectral radius of 0.6, the identity of 1.
+MAX_RADIUS, DOUBLINGS = 1.1, 8
 WEIGHED = (
     nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Bilinear,
 )  # fmt: skip
@@ -36,9 +41,12 @@ def advice(context: CheckContext, ratio: float, of_mean: float) -> str:
                     f"The mean absolute value of the {name} is {size:.3g}: standardise the {name}."
                 )
     usual = "Inputs and targets have a usual scale"
-    wide = widest(context.model)
-    if wide:
-        return f"{usual}, but {wide}"
+    broad = widest(context.model)
+    if broad:
+        return f"{usual}, but {broad}"
+    growing = growing_state(context.model)
+    if growing:
+        return f"{usual}, but {growing}"
     if of_mean > max(SHIFTED_RATIO, ratio / 2):
         return (
             f"{usual}, but the mean output alone has {of_mean:.2g} times the loss of chance: the "
@@ -64,6 +72,37 @@ def widest(model: nn.Module) -> str:
                 f"PyTorch gives {default:.2g}: {_remedy(model, name, module)}"
             )
     return found
+
+
+def growing_state(model: nn.Module) -> str:
+    """Text on a recurrent matrix that makes its state grow without a limit; "" without.
+
+    Of tanh and of gates, the states have a limit.
+    """
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.RNN | nn.RNNCell) or module.nonlinearity != "relu":
+            continue
+        for key, weight in module.named_parameters(recurse=False):
+            if key.startswith("weight_hh") and (radius := _radius(weight)) > MAX_RADIUS:
+                key = f"{name}.{key}" if name else key
+                return (
+                    f"the recurrent matrix {key} has a spectral radius of {radius:.2g}: with each "
+                    "time step, the state grows by this factor. Initialise it as PyTorch does "
+                    f"(reinit), or by nn.init.eye_({key}); clip the gradients."
+                )
+    return ""
+
+
+def _radius(weight: torch.Tensor) -> float:
+    """Spectral radius of a square matrix [H, H], by the norm of a high power."""
+    power, log = wide(weight.detach()), 0.0
+    for doublings in range(DOUBLINGS + 1):
+        size = float(power.norm())
+        if not 0 < size < math.inf:
+            return size
+        log += math.log(size) / 2**doublings
+        power = (power / size) @ (power / size)
+    return math.exp(log)
 
 
 def _remedy(model: nn.Module, name: str, module: nn.Module) -> str:

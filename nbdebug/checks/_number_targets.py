@@ -10,6 +10,7 @@ from nbdebug.model.precision import wide
 
 MIN_NUMBERS = 16
 MIN_SIDE_SHARE = 0.05
+MIN_AMONG = 8
 MIN_COSINE = 0.9999
 # Of binary cross-entropy the slope is the probability less the target.
 MIN_LOGITS_COSINE = 0.99
@@ -34,7 +35,11 @@ class NumberTargets(NamedTuple):
 def number_targets(
     output: torch.Tensor, gradient: torch.Tensor, tensors: list[torch.Tensor]
 ) -> NumberTargets | None:
-    """Targets of real outputs among the tensors of a batch; None without."""
+    """Targets of real outputs among the tensors of a batch; None without.
+
+    What outputs come closer to is a target before what they go away from.
+    """
+    away = None
     columns = [(output.flatten(), gradient.flatten())]
     if output.ndim == 2 and 1 < output.shape[1] <= MAX_COLUMNS:
         columns += list(zip(output.unbind(1), gradient.unbind(1), strict=True))
@@ -46,8 +51,11 @@ def number_targets(
                 continue
             towards = _compared(wide(numbers), wide(slope), wide(tensor).flatten())
             if towards is not None:
-                return NumberTargets(numbers, tensor.flatten(), towards)
-    return None
+                found = NumberTargets(numbers, tensor.flatten(), towards)
+                if towards:
+                    return found
+                away = away or found
+    return away
 
 
 def _compared(numbers: torch.Tensor, slope: torch.Tensor, wanted: torch.Tensor) -> bool | None:
@@ -56,15 +64,15 @@ def _compared(numbers: torch.Tensor, slope: torch.Tensor, wanted: torch.Tensor) 
     numbers, slope, wanted = numbers[counted], slope[counted], wanted[counted]
     if len(slope) < MIN_NUMBERS:
         return None
-    offs = [numbers - wanted]
+    begin = [numbers]
     if bool(((wanted == 0) | (wanted == 1)).all()):
         # Logits of the right class beyond 1 go on to grow: away from 1, and right.
         cosine = _cosine(slope, numbers.sigmoid() - wanted)
         if abs(cosine) > MIN_LOGITS_COSINE:
             return cosine > 0
         # Of logits, which lie anywhere.
-        offs.append(0.5 - wanted)
-    found = (_sides(slope, off) for off in offs)
+        begin.append(torch.full_like(numbers, 0.5))
+    found = (_sides(slope, one - wanted, _are_among(one, wanted)) for one in begin)
     return next((one for one in found if one is not None), None)
 
 
@@ -72,14 +80,24 @@ def _cosine(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(one @ other / (one.norm() * other.norm()).clamp_min(1e-30))
 
 
-def _sides(slope: torch.Tensor, off: torch.Tensor) -> bool | None:
-    """True if a slope has the sign of what is to be lowered at each number; None if mixed."""
+def _are_among(numbers: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """True if several numbers are in the range of targets: beyond, all targets are on one side."""
+    within = (numbers > wanted.min()) & (numbers < wanted.max())
+    return int(within.sum()) >= MIN_AMONG
+
+
+def _sides(slope: torch.Tensor, off: torch.Tensor, among: bool) -> bool | None:
+    """True if a slope has the sign of what is to be lowered at each number; None if mixed.
+
+    Numbers that are not among their targets have the sign of any target's distance.
+    """
     agree = slope.sign() == off.sign()
     above = float(wide(off > 0).mean())
     if MIN_SIDE_SHARE < above < 1 - MIN_SIDE_SHARE:
-        if bool(agree.all()) or not bool(agree.any()):
-            return bool(agree.all())
-        return None
+        if bool(agree.all()):
+            return True
+        if among:
+            return None if bool(agree.any()) else False
     if bool(agree.all()) and _rises(slope, off):
         return True
     cosine = _cosine(slope, off)

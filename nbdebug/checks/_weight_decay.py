@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
 from nbdebug.checks._context import CheckContext
 
+# Of the loss without learning; what is left is small beside any penalty.
+LEARNT_SHARE = 0.1
 DECOUPLED_OPTIMIZERS = (torch.optim.AdamW,)
 
 
@@ -27,3 +31,22 @@ def is_decoupled(context: CheckContext) -> bool:
     return isinstance(optimizer, DECOUPLED_OPTIMIZERS) or any(
         g.get("decoupled_weight_decay") for g in groups
     )
+
+
+def is_learnt(context: CheckContext, data: float) -> bool:
+    """True if a data loss is far below that of a model without weights.
+
+    Without weights, all samples have the same outputs.
+    """
+    kept = [(p, p.detach().clone()) for _, p in context.subject.parameters]
+    context.train()
+    with torch.no_grad():
+        for weight, _ in kept:
+            weight.zero_()
+    try:
+        unlearnt = float(context.look(context.batch)[0])
+    finally:
+        with torch.no_grad():
+            for weight, value in kept:
+                weight.copy_(value)
+    return math.isfinite(unlearnt) and data < LEARNT_SHARE * unlearnt

@@ -7,7 +7,7 @@ import torch
 from nbdebug.checks._class_targets import ClassTargets, class_targets, labels_of
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._model_calls import ModelCall, batch_tensors, watched_step
-from nbdebug.checks._padding import padding_of
+from nbdebug.checks._padding import marks_padding, padding_of
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.precision import wide
@@ -166,6 +166,8 @@ def _is_scattered(at: torch.Tensor) -> bool:
 
 def _fills_up_sequences(call: ModelCall, at: torch.Tensor) -> bool:
     """True if marked positions [N, L] are those of padding in the inputs, or in a run."""
+    if marks_padding(at, call.inputs):
+        return True
     for tensor in [*call.inputs, at.long()]:
         padding = padding_of(tensor)
         if padding is not None and padding.at.shape == at.shape and torch.equal(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import nn
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._model_calls import watched_step
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
 from nbdebug.model.module.hooks import before_forward
 
 WEIGHED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.RNNBase, nn.Bilinear)
+# Of initial outputs that tell samples apart.
+MIN_SPREAD = 0.02
 EMBEDDINGS = nn.Embedding | nn.EmbeddingBag
 
 
@@ -22,6 +26,7 @@ class InputScale(Check):
 
     PyTorch's initial weights expect features with a mean near 0 and a standard deviation near 1.
     A single feature in the thousands dominates the others; NaN or Inf stops training at once.
+    Pixels that were divided by 255 twice are next to nothing.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -31,9 +36,17 @@ class InputScale(Check):
     order = 10
     title = "Scale of the inputs"
     source = "LeCun et al. (1998), Efficient BackProp; TheDeepChecker (2022)"
-    explains = ("initial_loss", "overfit", "dead_units", "saturated_units", "peaked_softmax")
+    explains = (
+        "initial_loss",
+        "overfit",
+        "dead_units",
+        "saturated_units",
+        "peaked_softmax",
+        "gradient_ratio",
+    )
 
     MAX_SCALE = 10.0
+    MIN_SCALE, MIN_LARGEST = 5e-3, 0.05
 
     def examine(self, context: CheckContext) -> Outcome:
         rows = [split(batch)[0] for batch in context.batches]
@@ -62,7 +75,35 @@ class InputScale(Check):
                 "Standardise: (X - X.mean(0)) / X.std(0), with statistics of the training data."
             )
             return Outcome("warning", seen, "both at most 10", remedy)
-        return Outcome("pass", seen, "both at most 10")
+        return self._tiny(context, features, seen) or Outcome("pass", seen, "both at most 10")
+
+    def _tiny(self, context: CheckContext, features: torch.Tensor, seen: str) -> Outcome | None:
+        """Outcome of features [N, D] so near to 0 that the outputs hardly tell samples apart."""
+        largest = float(features.abs().max())
+        if not 0 < largest < self.MIN_LARGEST or max(_scale(features)) >= self.MIN_SCALE:
+            return None
+        within = _within(context)
+        if within is not None and max(within) >= self.MIN_SCALE:
+            seen += f"; {within[0]:.3g} and {within[1]:.3g} where the first weights get them"
+            return Outcome("pass", seen, "a scale near 1")
+        step = watched_step(context)
+        if isinstance(step, str) or not any(_is_flat(one) for one in step.calls[0].found):
+            return None
+        remedy = "Standardise: (X - X.mean(0)) / X.std(0), with statistics of the training data."
+        if math.isclose(largest, 1 / 255, rel_tol=0.01) and float(features.min()) >= 0:
+            remedy = (
+                "They were divided by 255 twice (ToTensor() does it too): divide once, or "
+                "standardise them."
+            )
+        return Outcome(
+            "warning", f"{seen}, largest number {largest:.3g}: next to the biases, the inputs "
+            "hardly count", "a standard deviation near 1", remedy,
+        )  # fmt: skip
+
+
+def _is_flat(outputs: torch.Tensor) -> bool:
+    """True if outputs are nearly the same for all samples."""
+    return len(outputs) > 1 and float(outputs.detach().float().std(0).mean()) < MIN_SPREAD
 
 
 def _features(values: torch.Tensor) -> torch.Tensor:

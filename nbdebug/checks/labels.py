@@ -11,7 +11,9 @@ from nbdebug.checks._class_weights import weights_of_classes
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_trace import loss_trace
 from nbdebug.checks._model_calls import batch_tensors
+from nbdebug.checks._padding import marks_padding
 from nbdebug.checks._regression_targets import regression_targets
+from nbdebug.checks._smooth_targets import SmoothTargets, smooth_targets
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
@@ -26,7 +28,7 @@ class Labels(Check):
     A single class or a constant target is learned without the inputs. Classes count by what the
     loss makes of them: with its weights, without its ignore_index. Targets in the hundreds make
     the first gradients explode. Masks that were divided by 255 twice leave binary cross-entropy
-    nearly nothing to tell apart.
+    nearly nothing to tell apart, and so does a large label_smoothing.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -40,6 +42,8 @@ class Labels(Check):
 
     MIN_EVENNESS, MIN_EFFECTIVE_SHARE = 0.5, 0.5
     MAX_SCALE = 10.0
+    # 0.1 is usual.
+    MAX_SMOOTHING = 0.5
     # So many targets of a rare class in a row are no accident.
     MIN_TARGETS = 64
 
@@ -47,6 +51,9 @@ class Labels(Check):
         faint = faint_targets(context)
         if faint is not None:
             return _faint(faint)
+        smooth = smooth_targets(context)
+        if smooth is not None and smooth.share > self.MAX_SMOOTHING:
+            return _smooth(smooth)
         parts = [targets for _, targets in context.alike]
         single = all(isinstance(part, torch.Tensor) for part in parts)
         found = self._of_targets(context, parts) if single else self._of_calls(context)
@@ -98,9 +105,11 @@ class Labels(Check):
         remedy = "Weight the loss by class, or sample rare classes more often."
         if targets.ndim > 1:
             common = int(classes[share.argmax()])
+            if not _is_padding(context, common):
+                return Outcome("pass", seen, expected)
             seen += f": {float(share.max()):.0%} of the loss is that of the target {common}"
             remedy = (
-                f"If {common} is padding, leave it out: CrossEntropyLoss(ignore_index={common})."
+                f"{common} is padding: leave it out by CrossEntropyLoss(ignore_index={common})."
             )
         return Outcome("warning", seen, expected, remedy)
 
@@ -122,6 +131,24 @@ class Labels(Check):
             remedy = "Standardise the targets, and scale the predictions back."
             return Outcome("warning", seen, "both at most 10", remedy)
         return Outcome("pass", seen, "both at most 10")
+
+
+def _smooth(found: SmoothTargets) -> Outcome:
+    where = f" ({found.line})" if found.line else ""
+    return Outcome(
+        "warning", f"labels of cross_entropy{where} are smoothed by {found.share:.2g}: the class "
+        f"of a sample has a probability of {found.probability:.2g}, each other one of "
+        f"{found.share / found.classes:.2g}", "at most 0.5",
+        "Smooth less: label_smoothing=0.1 is usual.",
+    )  # fmt: skip
+
+
+def _is_padding(context: CheckContext, target: int) -> bool:
+    """True if the places of a target are those where the inputs of the sequences are padded."""
+    targets = context.targets
+    return marks_padding(
+        targets == target, (one for one in batch_tensors(context) if one is not targets)
+    )
 
 
 def _faint(found: FaintTargets) -> Outcome:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nbdebug.checks._class_targets import class_targets, labels_of
+from nbdebug.checks._class_targets import ClassTargets, class_targets, labels_of
 from nbdebug.checks._constant import output_range_of
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._model_calls import ModelCall, WatchedStep, batch_tensors, watched_step
@@ -17,12 +17,15 @@ from nbdebug.checks._reachable import reachable
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import tensors_of, with_leaves
+from nbdebug.model.precision import wide
 
 STEPS = 40
 FACTORS = (100.0, 1000.0)
 # Of a loss that falls in proportion, such as a critic's score, ten times the way is ten times.
 MAX_PROPORTION = 20.0
 MIN_RANGE = 20.0
+# Smooth labels leave the target class no less.
+MIN_SURE = 0.5
 
 
 class LossDirection(Check):
@@ -82,6 +85,8 @@ class LossDirection(Check):
     def _classes(self, call: ModelCall, tensors: list[torch.Tensor]) -> bool | None:
         """True if the scores of the classes in the batch are raised, False if lowered."""
         for found in class_targets(call):
+            if not found.falls and _is_too_sure(found):
+                continue
             if labels_of(found, tensors) is not None and found.falls:
                 # Of two classes, raising one is lowering the other: the labels tell them apart.
                 return True
@@ -92,6 +97,15 @@ class LossDirection(Check):
             if found.classes > 2 and (found.falls or not _are_weighted(tensors, 1)):
                 return found.falls
         return None
+
+
+def _is_too_sure(found: ClassTargets) -> bool:
+    """True if scores are led back the more the surer they are, as by smooth labels."""
+    likely = wide(found.outputs[found.counted]).softmax(-1)
+    sure = likely.gather(-1, found.wanted[found.counted][:, None])[:, 0]
+    pull = found.pull[found.counted]
+    together = (sure - sure.mean()) @ (pull - pull.mean())
+    return bool((sure > MIN_SURE).all()) and float(together) >= 0
 
 
 def _away(seen: str) -> Outcome:

@@ -9,7 +9,7 @@ import torch
 from nbdebug.checks._constant import output_tensors
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_trace import COMPARED, DATA, LEARNT, Term, loss_trace
-from nbdebug.checks._weight_decay import decayed_parameters, is_decoupled
+from nbdebug.checks._weight_decay import decayed_parameters, is_decoupled, is_learnt
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome, Proposal
 
@@ -51,6 +51,8 @@ class Regularisation(Check):
             f"data loss {data:.4g}, with weight decay {data + penalty:.4g}, "
             f"with ten times the decay {data + 10 * penalty:.4g}"
         )
+        if penalty > data > 0 and is_learnt(context, data):
+            return _learnt(seen)
         if penalty > data > 0:
             smaller = float(f"{max(decay for _, decay in pairs) * 0.1 * data / penalty:.1g}")
             return Outcome(
@@ -83,9 +85,15 @@ class Regularisation(Check):
         if not none < now < double:
             remedy = "Add the penalty to the loss instead of subtracting it."
             return Outcome("fail", seen, expected, remedy)
+        if now - none > none > 0 and is_learnt(context, none):
+            return _learnt(seen)
         if now - none > none > 0:
             return Outcome("warning", seen, "a penalty below the data loss", SMALLER)
         return Outcome("pass", seen, expected)
+
+
+def _learnt(seen: str) -> Outcome:
+    return Outcome("pass", f"{seen}; the data are learnt all the same", "a penalty that lets learn")
 
 
 def _beside_data(context: CheckContext) -> Outcome | None:
@@ -111,6 +119,8 @@ def _beside_data(context: CheckContext) -> Outcome | None:
         remedy = "Add the penalty to the loss instead of subtracting it."
         return Outcome("fail", seen, "a loss that rises with the weights", remedy)
     if penalty > data:
+        if is_learnt(context, data):
+            return _learnt(seen)
         return Outcome("warning", seen, "a penalty below the data loss", SMALLER)
     return Outcome("pass", seen, "a penalty below the data loss")
 

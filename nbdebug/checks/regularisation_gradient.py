@@ -7,7 +7,7 @@ import math
 from torch import nn
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._weight_decay import decayed_parameters, is_decoupled
+from nbdebug.checks._weight_decay import decayed_parameters, is_decoupled, is_learnt
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome, Proposal
 from nbdebug.model.precision import wide
@@ -37,13 +37,16 @@ class RegularisationGradient(Check):
             return Outcome("not_applicable", "weight decay is off.")
         if is_decoupled(context):
             return self._decoupled(context, pairs)
-        context.gradients()
+        loss = context.gradients()
         data = math.sqrt(sum(float((p.grad**2).sum()) for p, _ in pairs if p.grad is not None))
         decay = math.sqrt(sum(decay**2 * float((p.detach() ** 2).sum()) for p, decay in pairs))
         if not data or not math.isfinite(data):
             return Outcome("not_applicable", "the data loss has no gradient.")
         ratio = decay / data
         seen = f"the norm of its gradient is {ratio:.2g} times that of the data gradient"
+        if ratio > self.MAX_GRADIENT_RATIO and is_learnt(context, loss):
+            # Both gradients are equal at the end of a training with weight decay.
+            return Outcome("pass", f"{seen}; the data are learnt all the same", "data are learnt")
         if ratio > self.MAX_GRADIENT_RATIO:
             smaller = float(f"{max(value for _, value in pairs) * 0.1 / ratio:.1g}")
             remedy = "Use a smaller weight decay."

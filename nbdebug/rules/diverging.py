@@ -44,6 +44,8 @@ class Diverging(Rule):
     WINDOW = WINDOW
     EXPLOSION = 4.0
     MAX_VANISHING_SHARE = 0.1
+    # Of the loss at the start: so little is left that the first window has won all already.
+    MAX_SETTLED_SHARE = 0.01
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         loss = snapshot.series["loss"]
@@ -56,6 +58,7 @@ class Diverging(Rule):
         calm = rise < 2 * noise and not self._explodes(medians, best)
         # Advantages vanish as a policy gets good, and its loss with them.
         calm = calm or abs(now) <= self.MAX_VANISHING_SHARE * -float(medians[best])
+        calm = calm or 0 <= now <= self.MAX_SETTLED_SHARE * float(loss.mean[: self.WINDOW].max())
         if best > len(medians) - 3 or now <= bound or calm:
             return None
         since = int(loss.step[rise_start(loss.mean, medians, best, bound)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -81,8 +82,8 @@ class Half(nn.Module):
         return self.body(x) * factor(self)
 
 
-def factor(module: nn.Module) -> float:
-    return 1.0 if module.training else 0.5
+def factor(module: nn.Module, training: float = 1.0, otherwise: float = 0.5) -> float:
+    return training if module.training else otherwise
 
 
 class Open(Half):
@@ -94,6 +95,50 @@ def test_a_difference_of_modes_that_nothing_explains() -> None:
     assert result("train_eval", Half()).status == "warning"
     assert result("train_eval", Open()).status == "pass"
     assert result("train_eval", mlp()).status == "pass"
+
+
+class Noisy(nn.Module):
+    """Adds noise in both modes, from torch, from NumPy or from a generator of its own."""
+
+    def __init__(self, source: str, factors: tuple[float, float] = (1.0, 1.0)) -> None:
+        super().__init__()
+        self.body, self.source, self.factors = mlp(), source, factors
+        self.own = torch.Generator().manual_seed(0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.body(x)
+        if self.source == "torch":
+            noise = torch.randn_like(hidden)
+        elif self.source == "numpy":
+            noise = torch.from_numpy(np.random.standard_normal(hidden.shape)).to(hidden)
+        else:
+            noise = torch.randn(hidden.shape, generator=self.own)
+        return (hidden + noise) * factor(self, *self.factors)
+
+
+class Sampling(Noisy):
+    """Tells the modes apart in another method than forward."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.sampled(self.body(x))
+
+    def sampled(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden + torch.randn_like(hidden) if self.training else hidden
+
+
+@pytest.mark.parametrize("source", ["torch", "numpy", "own"])
+def test_random_numbers_of_both_modes_are_no_difference_of_modes(source: str) -> None:
+    found = result("train_eval", Noisy(source))
+    assert found.status == "pass", found.seen
+    if source != "own":
+        assert "differ by 0 of" in found.seen
+        assert result("train_eval", Noisy(source, (1.0, 0.5))).status == "warning"
+    else:
+        assert result("train_eval", Noisy(source, (50.0, 1.0))).status == "warning"
+
+
+def test_any_method_may_tell_the_modes_apart() -> None:
+    assert result("train_eval", Sampling("torch")).status == "pass"
 
 
 def test_a_forward_that_breaks_in_eval_mode_fails() -> None:

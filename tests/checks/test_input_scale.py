@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
-from nbdebug.examples.setups.base import X, y
+from nbdebug.examples.setups.base import X, mlp, y
 from tests.checks.result_of import result_of
 
 DRAWS = torch.Generator().manual_seed(0)
@@ -89,3 +90,74 @@ def test_what_the_model_standardises_is_no_alarm(how: str, status: str, hidden: 
     more: dict[str, Any] = step if hidden else {"loss": loss}
     found = result_of("input_scale", Standardising(how), data, **more)
     assert found.status == status, found.seen
+
+
+def small_pictures(pixels: torch.Tensor) -> Any:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(16, 2)
+    )
+    return model, (pixels, Y)
+
+
+PIXELS = torch.randint(0, 256, (128, 1, 8, 8), generator=DRAWS).float()
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_pictures_that_were_divided_by_255_twice_are_told(hidden: bool) -> None:
+    model, data = small_pictures(PIXELS / 255 / 255)
+    loss = nn.CrossEntropyLoss()
+    step = {"step_fn": lambda model, batch: loss(model(batch[0]), batch[1])}
+    more: dict[str, Any] = step if hidden else {"loss": loss}
+    found = result_of("input_scale", model, data, **more)
+    assert found.status == "warning", found.seen
+    assert "0.00392" in found.seen
+    assert "255 twice" in found.remedy
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-6])
+def test_a_table_of_tiny_numbers_is_told(scale: float) -> None:
+    found = result_of("input_scale", mlp(), (scale * X, y), nn.CrossEntropyLoss())
+    assert found.status == "warning", found.seen
+    assert "Standardise" in found.remedy
+    assert "255" not in found.remedy
+
+
+def words() -> torch.Tensor:
+    """Texts as shares of many words, most of which are rare."""
+    counts = torch.zeros(len(y), 3000)
+    counts.scatter_(1, torch.randint(0, 3000, (len(y), 40), generator=DRAWS), 1.0)
+    return functional.normalize(counts, dim=1)
+
+
+QUIET: dict[str, tuple[Any, Any]] = {
+    "pixels": small_pictures(PIXELS / 255),
+    "sound": (mlp(), (0.02 * X, y)),
+    "many words": (nn.Linear(3000, 4), (words(), y)),
+    "a norm at the beginning": (nn.Sequential(nn.BatchNorm1d(12), mlp()), (1e-3 * X, y)),
+    "a norm behind the first layer": (
+        nn.Sequential(nn.Linear(12, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4)),
+        (3e-3 * X, y),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", QUIET)
+def test_small_numbers_that_do_no_harm_are_no_alarm(name: str) -> None:
+    model, data = QUIET[name]
+    found = result_of("input_scale", model, data, nn.CrossEntropyLoss())
+    assert found.status == "pass", found.seen
+
+
+def test_tiny_numbers_that_the_model_scales_are_no_alarm() -> None:
+    class Scaling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = mlp()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.body(1000.0 * x)  # type: ignore[no-any-return]
+
+    found = result_of("input_scale", Scaling(), (1e-3 * X, y), nn.CrossEntropyLoss())
+    assert found.status == "pass", found.seen
+    assert "where the first weights get them" in found.seen

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from nbdebug.examples.setups.base import CE, X, mlp, y
 from tests.checks.result_of import result_of
+from tests.checks.watched import watched
 
 Make = Callable[[Any], torch.optim.Optimizer]
 
@@ -52,6 +53,55 @@ def test_eps_is_not_far_above_the_gradients(scale: float, eps: float, status: st
         "eps_size", model, (X, y), lambda o, t: scale * CE(o, t), optimizer=half(eps)(model)
     )
     assert found.status == status, found.seen
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "status"),
+    [
+        (torch.optim.Adam, {"lr": 1e-3, "eps": 1}, "warning"),
+        (torch.optim.AdamW, {"lr": 1e-3, "eps": 0.5}, "warning"),
+        (torch.optim.RMSprop, {"lr": 1e-3, "eps": 1.0}, "warning"),
+        (torch.optim.Adagrad, {"lr": 1e-3, "eps": 1.0}, "warning"),
+        (torch.optim.NAdam, {"lr": 1e-3, "eps": 1.0}, "warning"),
+        (torch.optim.Adam, {"lr": 0.5, "eps": 1.0}, "pass"),
+        (torch.optim.RMSprop, {"lr": 0.045, "eps": 1.0, "momentum": 0.9}, "pass"),
+        (torch.optim.Adam, {"lr": 1e-3, "eps": 1e-3}, "pass"),
+        (torch.optim.AdamW, {"lr": 1e-5, "eps": 1e-4}, "pass"),
+        (torch.optim.Adadelta, {"lr": 1.0, "eps": 1.0}, "pass"),
+    ],
+)
+@pytest.mark.parametrize("in_a_loop", [False, True])
+def test_eps_that_shrinks_the_updates_is_named(
+    kind: Any, settings: dict[str, float], status: str, in_a_loop: bool
+) -> None:
+    """An eps that a large lr makes good is meant, as in recipes for Inception."""
+    model = mlp()
+    optimizer = kind(model.parameters(), **settings)
+    if in_a_loop:
+        step = lambda model, batch: CE(model(batch[0]), batch[1])  # noqa: E731
+        found = watched(("eps_size",), model, (X, y), step, optimizer=optimizer)["eps_size"]
+    else:
+        found = result_of("eps_size", model, (X, y), CE, optimizer=optimizer)
+    assert found.status == status, found.seen
+    if status == "warning":
+        assert f"eps={settings['eps']:g}" in found.seen
+        assert "1e-8" in found.remedy
+
+
+def test_eps_of_an_optimizer_by_name() -> None:
+    found = result_of("eps_size", mlp(), (X, y), CE, optimizer="adam", lr=1e-3)
+    assert found.status == "pass", found.seen
+
+
+def test_eps_is_not_compared_with_what_is_left_of_the_gradients() -> None:
+    model = nn.Linear(12, 5)
+    with torch.no_grad():
+        model.weight.mul_(0).add_(torch.eye(5, 12) * 300)
+        model.bias.zero_()
+    inputs = functional.one_hot(y, 12).float() * 0.1
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, eps=0.02)
+    found = result_of("eps_size", model, (inputs, y), CE, optimizer=optimizer)
+    assert found.status == "pass", found.seen
 
 
 def test_sgd_has_no_eps() -> None:

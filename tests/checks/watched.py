@@ -18,10 +18,10 @@ Loss = Callable[[nn.Module, Any], torch.Tensor]
 
 def watched(
     checks: tuple[str, ...], model: nn.Module, data: tuple[torch.Tensor, ...], loss: Loss,
-    batch_size: int = 50, steps: int = 2,
+    batch_size: int = 50, steps: int = 2, optimizer: torch.optim.Optimizer | None = None,
 ) -> CheckReport:  # fmt: skip
     """Rows of `checks` after some steps of a plain loop that computes `loss(model, batch)`."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.0)
     loader = DataLoader(TensorDataset(*data), batch_size=batch_size)
     with nbd.watch(model, optimizer, runs=None) as dbg:
         dbg.break_when(f"step >= {steps}")

@@ -80,3 +80,12 @@ def test_a_log_density_that_gets_worse_diverges(end: float) -> None:
     loss = np.concatenate([down, np.linspace(-3.0, -0.8, 50), np.full(60, -0.8)]) + NOISE[:210]
     loss[150:] += end + 0.8
     assert (Diverging().diagnose(example({"loss": loss})) is not None) is (end != -0.15)
+
+
+@pytest.mark.parametrize("end", [1e-5, 1e-3, 0.015])
+def test_a_loss_that_is_learnt_at_once_does_not_diverge(end: float) -> None:
+    """Weight decay takes back some of what a few first steps won."""
+    fast = 2.3 * np.exp(-np.arange(60) / 1.5)
+    loss = np.concatenate([fast, end * (1 - np.exp(-np.arange(200) / 20))])
+    assert Diverging().diagnose(example({"loss": loss})) is None
+    assert Diverging().diagnose(example({"loss": np.concatenate([loss, np.full(60, 2.0)])}))

@@ -116,6 +116,7 @@ DATA: Mapping[str, SickSetup] = {
         "labels", mlp, lambda: (X, (torch.arange(len(y)) % 100 == 0).long())
     ),
     "NaN in the inputs": SickSetup("input_scale", mlp, with_nan),
+    "inputs divided by 255 twice": SickSetup("input_scale", mlp, lambda: (X.abs() / 255**2, y)),
     "raw inputs": SickSetup("input_scale", mlp, lambda: (X * 500 + 1000, y)),
     "labels that begin at 1": SickSetup("label_range", mlp, lambda: (X, y + 1)),
     "more classes than outputs": SickSetup("label_range", lambda: mlp(out=3)),

@@ -113,6 +113,9 @@ LOSS: Mapping[str, SickSetup] = {
         lambda: (X, binary()[1] / 255),
         nn.BCEWithLogitsLoss(),
     ),
+    "labels that are smoothed away": SickSetup(
+        "labels", mlp, loss=nn.CrossEntropyLoss(label_smoothing=0.9)
+    ),
     "a norm of one feature": SickSetup(
         "unit_axis", lambda: mlp(nn.LayerNorm(1), out=1), binary, nn.BCEWithLogitsLoss()
     ),

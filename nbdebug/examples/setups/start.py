@@ -89,6 +89,9 @@ START: Mapping[str, SickSetup] = {
         mlp,
         settings={"optimizer": lambda p: torch.optim.Adam(p, betas=(0.999, 0.9))},
     ),
+    "an eps of 1": SickSetup(
+        "eps_size", mlp, settings={"optimizer": lambda p: torch.optim.Adam(p, eps=1.0)}
+    ),
     "the same batch in each step": SickSetup(
         "unused_batch", mlp, settings={"step_fn": first_batch_again}
     ),
