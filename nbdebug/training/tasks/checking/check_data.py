@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import (
@@ -29,6 +29,7 @@ from nbdebug.training.data.seeding import seeded
 from nbdebug.training.data.sources import (
     DatasetSource,
     IndexedSource,
+    Source,
     StreamSource,
     as_source,
 )
@@ -114,20 +115,11 @@ def all_samples(session: Session, seen: Sequence[SeenStep] = (), of_loader: bool
     Args:
         of_loader: True to read the dataset of the loader of a loop.
     """
-    source, validation = session.source, session.validation
-    shuffled, drop_last, others, partly = None, False, None, False
-    indices = indices_of(session.sampler)
-    if indices is not None:
-        shuffled = None if indices.own is not None else indices.shuffle
-        drop_last = indices.drop_last
-    elif isinstance(session.sampler, LoopSampler) and of_loader:
-        own = _of_loader(session.sampler)
-        source, shuffled, drop_last = own or (source, shuffled, drop_last)
-        # A sampler of the user's own may leave samples out, which the loop is not made for: what it
-        # raised would end it.
-        others = None if own is None or shuffled is None else partial(_others, session, own[0])
-        partly = own is not None and not _gives_all(session.sampler.loader.sampler)
-    stream = source.ready or isinstance(source, StreamSource) or partly
+    validation, indices = session.validation, indices_of(session.sampler)
+    source, shuffled, drop_last, whole, of_loop = _reading(session, of_loader)
+    stream = source.ready or isinstance(source, StreamSource) or not whole
+    # A sampler of the user's own may leave samples out, or repeat them.
+    others = partial(_others, session, source) if of_loop and shuffled is not None else None
 
     def held_out() -> Iterator[Any]:
         assert isinstance(validation, Validation)
@@ -152,6 +144,32 @@ def all_samples(session: Session, seen: Sequence[SeenStep] = (), of_loader: bool
     )
 
 
+class _Reading(NamedTuple):
+    """Data of a training, and how they are read.
+
+    Attributes:
+        shuffled: None for an order of the user's own.
+        whole: False if samples may be left out. The loop is not made for those, and what it raised
+            for one would end it.
+        of_loop: True for the loader of a loop.
+    """
+
+    source: Source
+    shuffled: bool | None = None
+    drop_last: bool = False
+    whole: bool = True
+    of_loop: bool = False
+
+
+def _reading(session: Session, of_loader: bool) -> _Reading:
+    indices, sampler = indices_of(session.sampler), session.sampler
+    if indices is not None:
+        shuffled = None if indices.own is not None else indices.shuffle
+        return _Reading(session.source, shuffled, indices.drop_last)
+    found = _of_loader(sampler) if of_loader and isinstance(sampler, LoopSampler) else None
+    return found or _Reading(session.source)
+
+
 def _others(session: Session, source: IndexedSource) -> Iterator[Any]:
     """Some batches of the data of a loop, of samples in a random order."""
     parts = _random_parts(session, source.length)
@@ -170,8 +188,8 @@ def _fetched(source: IndexedSource, device: torch.device, chosen: torch.Tensor) 
             held.restore()
 
 
-def _of_loader(sampler: LoopSampler) -> tuple[IndexedSource, bool | None, bool] | None:
-    """Source, shuffling and `drop_last` of a loader of a loop that reads samples by index."""
+def _of_loader(sampler: LoopSampler) -> _Reading | None:
+    """A loader of a loop that reads samples by index."""
     loader = sampler.loader
     if not isinstance(loader, DataLoader) or loader.batch_size is None:
         return None
@@ -184,7 +202,8 @@ def _of_loader(sampler: LoopSampler) -> tuple[IndexedSource, bool | None, bool] 
         # Workers read copies; here the dataset itself is read, and must stay as it is.
         source.state = sampler.state or IndexedState(source.dataset, source.own_collate)
     orders = {RandomSampler: True, SequentialSampler: False}
-    return source, orders.get(type(loader.sampler)), loader.drop_last
+    shuffled, whole = orders.get(type(loader.sampler)), _gives_all(loader.sampler)
+    return _Reading(source, shuffled, loader.drop_last, whole, of_loop=True)
 
 
 def _gives_all(sampler: Any) -> bool:
