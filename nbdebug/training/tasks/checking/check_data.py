@@ -170,7 +170,7 @@ def _reading(session: Session, of_loader: bool) -> _Reading:
     return found or _Reading(session.source)
 
 
-def _others(session: Session, source: IndexedSource) -> Iterator[Any]:
+def _others(session: Session, source: Any) -> Iterator[Any]:
     """Some batches of the data of a loop, of samples in a random order."""
     parts = _random_parts(session, source.length)
     batches = (_fetched(source, session.device, part) for part in parts)
