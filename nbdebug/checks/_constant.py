@@ -39,6 +39,23 @@ def is_constant(outputs: object) -> bool:
     return several and bool((outputs == outputs[:1]).all())  # type: ignore[index]
 
 
+def is_satisfied(context: CheckContext) -> bool:
+    """True if the loss of the batch is exactly 0, and that of other outputs is not: all is learnt.
+
+    Such is a hinge loss once every sample is beyond the margin.
+    """
+    found = output_tensors(context)
+    if isinstance(found, Outcome):
+        return False
+    outputs, targets = found
+    try:
+        now, *others = (context.loss_value(way * outputs, targets) for way in (1.0, -1.0, 0.0))
+    except Exception:
+        # A loss may take outputs of one sign only.
+        return False
+    return now == 0.0 and any(math.isfinite(value) and value > 0 for value in others)
+
+
 def is_cross_entropy(context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor) -> bool:
     """True if the loss has the value of cross-entropy of logits."""
     if targets.is_floating_point() or outputs.ndim < 2 or targets.shape == outputs.shape:

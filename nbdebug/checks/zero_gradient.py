@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.checks._constant import is_constant
+from nbdebug.checks._constant import is_constant, is_satisfied
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._named import first_names
 from nbdebug.checks._updates import gradients_along_updates
@@ -55,6 +55,10 @@ class ZeroGradient(Check):
         if weights:
             # One layer may rest without harm; if nothing learns, or nothing varies, it is cut.
             cut = constant or all(name in zero for name, p in named if p.ndim > 1)
+            if cut and is_satisfied(context):
+                return Outcome(
+                    "not_applicable", "the loss is 0, and so is its gradient: all is learnt."
+                )
             return Outcome(
                 "fail" if cut else "warning",
                 f"the gradient of {first_names(weights)} is exactly 0{said}", "not 0",

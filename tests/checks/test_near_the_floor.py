@@ -129,3 +129,54 @@ def test_the_gradient_of_weight_decay_is_left_over_where_the_data_are_learnt() -
     found = penalised("decay", 1.0, 1e-3, "regularisation_gradient")
     assert found.status == "pass", found.seen
     assert penalised("decay", 0.02, 100.0, "regularisation_gradient").status == "warning"
+
+
+SIGNS = (2.0 * (KIND == 0) - 1.0)[:, None]
+
+
+def hinge(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return functional.relu(1 - outputs * targets).mean()
+
+
+HINGES: dict[str, tuple[Callable[..., torch.Tensor], torch.Tensor, int]] = {
+    "hinge of one's own": (hinge, SIGNS, 1),
+    "squared": (lambda outputs, targets: hinge(outputs, targets) ** 2, SIGNS, 1),
+    "several classes": (nn.MultiMarginLoss(), KIND, 3),
+    "soft sides": (lambda o, t: functional.relu((o - t).abs() - 0.5).mean(), BLOBS, 3),
+}
+
+
+def satisfied(name: str) -> nn.Module:
+    outputs = HINGES[name][2]
+    if name == "soft sides":
+        model = nn.Linear(3, 3)
+        with torch.no_grad():
+            model.weight.copy_(torch.eye(3))
+            model.bias.zero_()
+        return model
+    model = settled(20.0)
+    if outputs == 1:
+        one = nn.Linear(3, 1)
+        with torch.no_grad():
+            one.weight.copy_(torch.tensor([[20.0, -10.0, -10.0]]))
+            one.bias.zero_()
+        return nn.Sequential(model, one)
+    return model
+
+
+@pytest.mark.parametrize("check", ["zero_gradient", "loss_optimum"])
+@pytest.mark.parametrize("name", HINGES)
+def test_a_loss_of_0_is_learnt(name: str, check: str) -> None:
+    loss, targets, _ = HINGES[name]
+    model = satisfied(name)
+    assert float(loss(model(BLOBS), targets)) == 0.0
+    found = result_of(check, model, (BLOBS, targets), loss, batch_size=32)
+    assert found.status in ("pass", "not_applicable"), found.seen
+
+
+@pytest.mark.parametrize("check", ["zero_gradient", "loss_optimum"])
+def test_a_loss_that_is_0_for_all_outputs_is_not(check: str) -> None:
+    found = result_of(
+        check, nn.Linear(3, 1), (BLOBS, ONE_HOT[:, :1]), nn.CrossEntropyLoss(), batch_size=32
+    )
+    assert found.status == "fail"
