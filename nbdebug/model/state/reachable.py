@@ -6,6 +6,7 @@ import queue
 import types
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -85,6 +86,7 @@ class _Walk:
         self._waiting: deque[tuple[str, Any, Bind | None]] = deque()
         self._seen: dict[int, Any] = {}
         self._found: list[Reached] = []
+        self._aliases: list[tuple[str, Any, Bind]] = []
         self._functions = 0
 
     def enter(self, place: str, value: Any, bind: Bind | None = None) -> None:
@@ -96,6 +98,9 @@ class _Walk:
         if id(value) not in self._seen and len(self._seen) < MAX_VALUES:
             self._seen[id(value)] = value
             self._waiting.append((place, value, bind))
+        elif bind is not None and id(value) in self._seen:
+            # Another variable that holds the same, such as a batch that is kept for the next step.
+            self._aliases.append((place, value, bind))
 
     def run(self) -> list[Reached]:
         while self._waiting:
@@ -128,7 +133,15 @@ class _Walk:
                 self._class(value)
             elif not isinstance(value, types.ModuleType):
                 self._object(place, value)
-        return self._found
+        return self._with_aliases()
+
+    def _with_aliases(self) -> list[Reached]:
+        """Values that were found, also by their other names."""
+        named = {id(value) for _, value, _ in self._aliases}
+        found = [replace(one, shared=id(one.value) in named) for one in self._found]
+        known = {id(one.value) for one in found}
+        others = (Reached(*one, shared=True) for one in self._aliases if id(one[1]) in known)
+        return [*found, *others] if self._aliases else self._found
 
     def _dict(self, place: str, value: dict[Any, Any]) -> None:
         self._parts(place, value)

@@ -122,7 +122,8 @@ class Surroundings:
         kept: dict[str, tuple[Reached, Kept]] = {}
         for one in reached:
             found = copier.keep(one.value, one.place)
-            if type(found) is not AsIs:
+            # A batch belongs to who gives it; a name beside the loop's own is bound to it again.
+            if type(found) is not AsIs or (self.rebinds and one.shared and one.bind is not None):
                 kept[_free(one.place, kept)] = one, found
         made = SurroundingsCopy(kept, copier.tensors, self.rebinds)
         made.large = {place for place, (one, _) in kept.items() if is_large(one.value)}

@@ -34,11 +34,14 @@ class Reached:
         place: its name, for messages and files.
         value: a network, optimizer, schedule, scaler, generator or tensor.
         bind: binds another value to the name; None where code cannot bind one.
+        shared: True for one of several names of a value, such as a batch that is kept for the next
+            step.
     """
 
     place: str
     value: Any
     bind: Bind | None = None
+    shared: bool = False
 
 
 def is_carried(value: Any) -> bool:

@@ -133,10 +133,13 @@ class LoopState:
                     name: value for name, value in now.items() if isinstance(value, torch.Tensor)
                 }
                 at = sum(other.f_code is code for other, _ in inside[number + 1 :])
+                carried = names_carried(code, frame.f_lasti)
+                # Also by their other names, such as a batch that is kept for the next step.
+                kept = {id(now[name]) for name in carried & now.keys()}
                 for name in dict.fromkeys((*now, *code.co_varnames, *code.co_cellvars)):
                     value = now.get(name, ABSENT)
-                    carried = name in names_carried(code, frame.f_lasti)
-                    if carried or _is_state(value, name, last.get(code)):
+                    lives_on = name in carried or id(value) in kept
+                    if lives_on or _is_state(value, name, last.get(code)):
                         yield f"{prefix}{name}", value, partial(self._bind, (code, at), name)
             # The code of a cell or a script has global variables only.
             cells = tuple(types.CellType() for _ in code.co_freevars)
