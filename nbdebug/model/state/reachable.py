@@ -137,11 +137,13 @@ class _Walk:
 
     def _with_aliases(self) -> list[Reached]:
         """Values that were found, also by their other names."""
+        if not self._aliases:
+            return self._found
         named = {id(value) for _, value, _ in self._aliases}
         found = [replace(one, shared=id(one.value) in named) for one in self._found]
         known = {id(one.value) for one in found}
         others = (Reached(*one, shared=True) for one in self._aliases if id(one[1]) in known)
-        return [*found, *others] if self._aliases else self._found
+        return [*found, *others]
 
     def _dict(self, place: str, value: dict[Any, Any]) -> None:
         self._parts(place, value)

@@ -159,7 +159,7 @@ class PlainWriter:
         simple_keys = all(isinstance(key, SIMPLE) for key in kept.keys)
         if not self._identities and not (known and simple_keys):
             return self._left()
-        values = [part.value if isinstance(part, Constant) else part for part in kept.values]
+        values = (part.value if isinstance(part, Constant) else part for part in kept.values)
         if self._hides(_said(kept.keys if issubclass(kept.kind, dict) else (), values)):
             return self._left()
         keys = [key if isinstance(key, SIMPLE) else id(key) for key in kept.keys]
