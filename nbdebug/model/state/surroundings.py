@@ -22,7 +22,7 @@ from nbdebug.model.state.values.reached import Bind, Reached
 from nbdebug.model.state.values.record_file import records_from_plain, records_to_plain
 from nbdebug.model.state.values.records import RecordCopier, Records
 from nbdebug.model.state.values.surroundings_copy import Record, SurroundingsCopy
-from nbdebug.model.state.values.written import Wanted, WrittenTensors, is_large
+from nbdebug.model.state.values.written import Wanted, WrittenData, is_large, none_of_them
 
 Root = tuple[str, Any] | tuple[str, Any, Bind | None]
 
@@ -54,7 +54,7 @@ class Surroundings:
         self._state = dict(state or {})
         self.more: Callable[[], Iterable[Root]] = lambda: ()
         self.more_records: Callable[[], Iterable[tuple[Kept, Bind]]] = lambda: ()
-        self.rebinds, self._training, self._written = False, training, WrittenTensors()
+        self.rebinds, self._training, self._written = False, training, WrittenData()
 
     def values(self) -> list[Any]:
         """Values with a state that are reached."""
@@ -86,10 +86,10 @@ class Surroundings:
 
         Args:
             records: copy the numbers, containers, iterators and objects of the user's too.
-            unknown: copy so many bytes of large tensors too of which nobody knows yet if a step
-                writes into them.
+            unknown: copy so many bytes of large tensors and arrays too of which nobody knows yet if
+                a step writes into them.
         """
-        large = self._written.or_unknown(unknown)
+        large = self._written.wanted(unknown)
         if records:
             copier = RecordCopier(self._elsewhere(), shared(copy), large=large)
             return self._with_records(copier, large=large)
@@ -135,11 +135,12 @@ class Surroundings:
         wanted: Callable[[Reached], bool] = lambda one: True,
         large: Wanted | None = None,
     ) -> SurroundingsCopy:
-        records = Records()
+        records = Records(large or none_of_them)
         made = self._copied(copier, filter(wanted, self._reached(records, large)))
         more = [Record("", kept, bind) for kept, bind in self.more_records()]
         more += [Record("", KeptNames(space), None) for space in records.spaces]
         made.records = [*_copies(copier, records.found), *more]
+        made.large |= copier.large
         # A loop is refused for it before, by name.
         made.moving = {} if self.rebinds else records.moving
         return made

@@ -27,9 +27,9 @@ OTHER_DATA = (
     "goes on with the new ones; what was learned from the old ones stays in the weights."
 )
 LATE = (
-    "training writes into this large tensor, which was taken as data before. A rewind, a fork or a "
-    "replay to an earlier step leaves it as it is then. Make it a buffer of the model "
-    "(register_buffer) and begin anew to go back to every step."
+    "training writes into this large value, which was taken as data before. A rewind, a fork or a "
+    "replay to an earlier step leaves it as it is then. Make it a tensor and a buffer "
+    "of the model (register_buffer) and begin anew to go back to every step."
 )
 NOT_RESUMED = (
     "what loss_fn and step_fn count there was not taken from the checkpoint: it has no form in a "
@@ -72,7 +72,7 @@ class UncopiedNotice:
         late = checkpoint.surroundings.large - self._large
         self._large |= late
         if late and not untried:
-            title = "A large tensor is copied from now on"
+            title = "A large tensor or array is copied from now on"
             text = f"{', '.join(sorted(late))}: {LATE}"
             self._history.add_notice(Notice(checkpoint.step, "warning", title, text))
         found = checkpoint.weights.attributes.uncopied

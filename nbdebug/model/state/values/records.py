@@ -57,7 +57,7 @@ from nbdebug.model.state.values.reached import (
     Reached,
     is_carried,
 )
-from nbdebug.model.state.values.written import MAX_DATA_BYTES, Wanted, is_large, none_of_them
+from nbdebug.model.state.values.written import Wanted, is_large, none_of_them
 
 # A container with more parts that are no numbers holds data: its parts are not copied.
 MAX_COPIED_PARTS, MAX_SMALL = 1000, 20_000
@@ -87,12 +87,16 @@ LEFT_PACKAGES = PASSED_PACKAGES | {
 class Records:
     """Collects the records among the values that a search meets.
 
+    Args:
+        large: tells which large arrays are no data, such as those that code writes into.
+
     Attributes:
         found: records, and what binds them; moving: place and type of iterators that move on.
         spaces: functions' attributes and classes, which may get more names.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, large: Wanted = none_of_them) -> None:
+        self._large = large
         self.found: list[Reached] = []
         self.moving: dict[str, str] = {}
         self.spaces: list[Any] = []
@@ -102,7 +106,7 @@ class Records:
         """Take a value if it is a record; what a record holds belongs to it."""
         if id(holder) in self._taken:
             self._remember(value)
-        elif _is_record(value, bind is not None):
+        elif _is_record(value, bind is not None, self._large):
             self._remember(value)
             self.found.append(Reached(place, value, bind))
         if isinstance(value, STUCK_TYPES) or (moves_on(value) and not _is_object(value)):
@@ -113,7 +117,7 @@ class Records:
             self._taken.add(id(value))
 
 
-def _is_record(value: Any, bound: bool) -> bool:
+def _is_record(value: Any, bound: bool, large: Wanted) -> bool:
     """True for a value that code moves in place, or by binding it to another one."""
     if is_of_generator(value):
         return False
@@ -123,7 +127,7 @@ def _is_record(value: Any, bound: bool) -> bool:
         # One of tensors is carried from step to step as such.
         return bound and not is_carried(value)
     if isinstance(value, np.ndarray):
-        return value.nbytes <= MAX_DATA_BYTES
+        return not is_large(value) or large(value)
     if isinstance(value, (*CONTAINER_TYPES, *RESTORED_TYPES, *BUFFER_TYPES, array.array)):
         return True
     return _is_object(value)
@@ -160,14 +164,18 @@ class RecordCopier(ValueCopier):
 
     Args:
         trained: False leaves out networks, optimizers and what else trains.
-        large: tells which large tensors without gradient are copied.
+        large: tells which large tensors without gradient and arrays are copied.
+
+    Attributes:
+        large: places of those that were copied.
     """
 
     def __init__(
         self, skip: Iterable[int], copy: Copy, trained: bool = True, large: Wanted = none_of_them
     ) -> None:
         super().__init__(skip, copy)
-        self._trained, self._large, self._in_records = trained, large, False
+        self._trained, self._wanted, self._in_records = trained, large, False
+        self.large = set[str]()
 
     def keep_record(self, value: Any, place: str) -> Kept:
         """Copy a record."""
@@ -200,11 +208,11 @@ class RecordCopier(ValueCopier):
             return self._object(value, place)
         if isinstance(value, TRAINED_TYPES) and not (self._trained or _is_plain_tensor(value)):
             return self._remember(value, Loose(value))
-        if isinstance(value, np.ndarray):
-            large = value.nbytes > MAX_DATA_BYTES
-        else:
-            large = is_large(value) and not self._large(value)
-        return self._left(value, place) if large else super()._fresh(value, place)
+        if is_large(value):
+            if not self._wanted(value):
+                return self._left(value, place)
+            self.large.add(place)
+        return super()._fresh(value, place)
 
     def _tensor(self, value: torch.Tensor) -> KeptTensor:
         kept = super()._tensor(value)

@@ -39,7 +39,7 @@ class SurroundingsCopy:
         records: numbers, containers, iterators and objects of the user's.
         left: places of records that a file has and that do not fit; dropped: places of networks,
             optimizers, generators and tensors that a file has and that nothing reaches now.
-        large: places of large tensors that code writes into, or may write into.
+        large: places of large tensors and arrays that code writes into, or may write into.
         moving: place and type of iterators that move on, and cannot be put back.
     """
 

@@ -1,23 +1,23 @@
-"""Large tensors beside the model are data until a step writes into them; then they go back too."""
+"""Large tensors and arrays beside the model are data until a step writes into them."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
 from nbdebug.model.state.bits import bitwise_equal
-from nbdebug.model.state.values.written import MAX_DATA_BYTES, WrittenTensors
+from nbdebug.model.state.values.written import MAX_DATA_BYTES, WrittenData
 from tests.training.timeline.counting import Program, bare
 
-TITLE = "A large tensor is copied from now on"
+TITLE = "A large tensor or array is copied from now on"
 BANK = """
 def loss_fn(outputs, targets):
-    near = BANK[:16].mean()
-    with torch.no_grad():
-        BANK[:16] = 0.5 * BANK[:16] + outputs.mean()
+    near = float(BANK[:16].mean())
+    BANK[:16] = 0.5 * BANK[:16] + float(outputs.mean())
     return mse_loss(outputs, targets + near)
 
 def told():
@@ -31,6 +31,14 @@ MADE = {
         "memory = Memory()",
     ),
     "one of a list": ("banks[0]", "banks = [torch.zeros(ROWS, 64)]"),
+    "an array": ("bank", "bank = np.zeros((ROWS, 64), dtype=np.float32)"),
+    "an array by columns": ("bank", "bank = np.zeros((ROWS, 64), dtype=np.float32, order='F')"),
+    "an array in a dict": ("memory['bank']", "memory = {'bank': np.zeros((ROWS, 64), np.float32)}"),
+    "an array of an object": (
+        "memory.bank",
+        "class Memory:\n    def __init__(self):\n        self.bank = np.zeros((ROWS, 32))\n\n"
+        "memory = Memory()",
+    ),
 }
 
 
@@ -76,13 +84,25 @@ def test_of_a_very_large_one_it_is_said_since_when_it_goes_back(kind: str) -> No
 
 
 def test_data_that_nothing_writes_into_are_not_copied() -> None:
-    known, data = WrittenTensors(), torch.zeros(MAX_DATA_BYTES // 4 + 1)
+    known, data = WrittenData(), torch.zeros(MAX_DATA_BYTES // 4 + 1)
     assert not known.holds(data)
     data[0] = 1.0
     assert known.holds(data)
     assert not known.holds(torch.zeros(9))
-    some = known.or_unknown(8)
+    some = known.wanted(8)
     large, small = torch.zeros(1000), torch.zeros(2)
     assert [some(one) for one in (data, large, small, data)] == [True, False, True, True]
     with torch.inference_mode():
         assert not known.holds(torch.zeros(2))
+
+
+def test_an_array_is_compared_until_it_is_known_to_be_data() -> None:
+    known, data = WrittenData(), np.zeros(MAX_DATA_BYTES // 8 + 1)
+    assert [known.holds(data) for _ in range(3)] == [False] * 3
+    data[-1] = 1.0
+    assert known.holds(data)
+    assert known.holds(data)
+    read_only, parts = np.zeros(9), np.zeros((9, 9))[::2, ::2]
+    read_only.flags.writeable = False
+    assert not known.holds(read_only)
+    assert not known.holds(parts)
