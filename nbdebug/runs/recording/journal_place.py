@@ -43,7 +43,7 @@ def place_journal(folder: Path, key: str) -> JournalPlace:
     except OSError as error:
         first = error
     try:
-        fallback, unsafe = _fallback_folder()
+        fallback, unsafe = fallback_folder()
         return JournalPlace(Journal(fallback / name), None, f"{reason_of(first)}{unsafe}")
     except OSError:
         raise first from None
@@ -63,7 +63,7 @@ def _locked(folder: Path, key: str) -> FileLock:
     return lock
 
 
-def _fallback_folder() -> tuple[Path, str]:
+def fallback_folder() -> tuple[Path, str]:
     """A folder that nobody else can write to, and why it is not the usual one, or ""."""
     folder = Path(tempfile.gettempdir()) / FALLBACK_FOLDER
     try:

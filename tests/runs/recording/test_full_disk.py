@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -43,8 +44,10 @@ class Disk:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    return Disk(monkeypatch)
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    made = Disk(monkeypatch)
+    yield made
+    made.full = False
 
 
 @pytest.fixture
@@ -142,7 +145,7 @@ def test_a_debugger_that_is_closed_on_a_full_disk_returns_and_writes_later(
 
 
 @pytest.mark.slow
-def test_a_limit_of_the_system_is_a_full_disk(place: Path) -> None:
+def test_a_limit_of_the_system_is_a_full_disk(place: Path, tmp_path: Path) -> None:
     code = """
 import resource, signal, sys, nbdebug as nbd, torch
 from torch import nn
@@ -156,13 +159,56 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (size + 5000, resource.RLIM_INFINITY))
 dbg.run(steps=1700)
 dbg.close()
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(place), str(place.with_suffix(""))],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    done = ended(code, place, TMPDIR=str(tmp_path))
 
     status, steps, values = record_of(place)
     assert status == "interrupted"
     assert 300 <= steps < 2000
     assert values == steps
+    assert "The rest is lost" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", [0, 30])
+def test_a_program_that_ends_on_a_full_disk_leaves_the_run_elsewhere(
+    place: Path, tmp_path: Path, before: int
+) -> None:
+    code = f"""
+import errno, sys, nbdebug as nbd, torch
+from pathlib import Path
+from torch import nn
+from nbdebug.runs.record.journal import Journal
+X = torch.randn(64, 4)
+dbg = nbd.Debugger(nn.Linear(4, 1), (X, X[:, :1]), nn.MSELoss(), runs=sys.argv[1], name="full")
+dbg.run(steps={before} or 1)
+_ = dbg.record
+beside = Path(sys.argv[2])
+for name in ("append", "rewrite"):
+    def limited(journal, frames=(), write=getattr(Journal, name)):
+        if journal.path.parent == beside:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(journal, frames)
+    setattr(Journal, name, limited)
+if {before}:
+    dbg.run(steps=70)
+dbg.close()
+"""
+    done = ended(code, place, TMPDIR=str(tmp_path))
+    [left] = (tmp_path / "nbdebug-runs").glob("*.journal")
+    assert f"import_run({str(left)!r})" in done.stderr
+    assert left.stat().st_mode & 0o077 == 0
+
+    nbd.import_run(left, place)
+    steps = before + 70 if before else 1
+    assert record_of(place) == ("finished", steps, steps)
+
+
+def ended(code: str, place: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A program of its own, which has ended."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(place), str(place.with_suffix(""))],
+        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done
+
