@@ -193,8 +193,8 @@ def used_names(code: types.CodeType) -> frozenset[str]:
 
 @functools.lru_cache(1024)
 def globals_of(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    """Global names that code reads, and those that it binds."""
-    read, stored = set(), set()
+    """Global names that code reads, and those that it binds, also as `globals()["name"]`."""
+    read, stored = set[str](), set[str]()
     # The code of a cell or a script binds its names as globals.
     top = code.co_name == "<module>"
     for part in dis.get_instructions(code):
@@ -207,6 +207,9 @@ def globals_of(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
             inner = globals_of(constant)
             read |= inner[0]
             stored |= inner[1]
+    if "globals" in read:
+        texts = (one for one in code.co_consts if isinstance(one, str))
+        stored |= {text for text in texts if text.isidentifier()}
     return frozenset(read), frozenset(stored)
 
 

@@ -256,8 +256,8 @@ class Recorder:
                 self._tell(
                     "end", "warning", "The end of the run is not recorded yet",
                     f"{reason_of(error)} {end.place.journal.path} holds a part of the run. The "
-                    "rest is in memory, and written as soon as that is possible. If this kernel ends "
-                    "before, the run goes into the temporary folder.",
+                    "rest is in memory, and written as soon as that is possible. If this kernel "
+                    "ends before, the run goes into the temporary folder.",
                 )  # fmt: skip
             else:
                 self._ends.remove(end)

@@ -11,12 +11,16 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from nbdebug.errors import DataError
+from nbdebug.errors import CheckpointError, DataError
 from nbdebug.model.state.reachable import generators_of
 from nbdebug.model.state.values.copier import ValueCopier, attributes_of
 from nbdebug.model.state.values.kept import MISSING, AsIs, Done, Kept, Unchanged
 from nbdebug.model.state.values.places import functions_of
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
+from nbdebug.model.state.values.record_file import records_to_plain
+from nbdebug.model.state.values.surroundings_copy import Record, restore_records
+from nbdebug.training.data.passes.data_copier import FUNCTION_TYPES, DataCopier
+from nbdebug.training.data.passes.function_records import FunctionRecords, moved_records
 from nbdebug.training.data.seeding import derived_seed, seeded
 
 MAX_REMEMBERED_INDICES = 8_000_000
@@ -45,8 +49,12 @@ class OwnOrder:
         self._states: dict[int, State] = {}
         # What the sampler held before `continue_from`, and what that has added.
         self._before: State | None = None
+        self._counted_before = list[Record]()
         self._added: list[tuple[Any, str]] = []
         _, self.unrecordable = _captured(sampler)
+        self._functions = _functions_of(sampler)
+        self._first = self._counted()
+        self._counts: dict[int, list[Record]] = {}
 
     def __contains__(self, epoch: int) -> bool:
         return epoch in self._orders
@@ -61,14 +69,22 @@ class OwnOrder:
             order = indices_in(list(self._sampler))
         self._orders[epoch] = order
         if not self.unrecordable:
-            self._states[epoch] = _captured(self._sampler)[0]
+            self._keep_state(epoch)
         while (
             len(self._orders) > 2 and sum(map(len, self._orders.values())) > MAX_REMEMBERED_INDICES
         ):
             oldest = min(self._orders)
             del self._orders[oldest]
             self._states.pop(oldest, None)
+            self._counts.pop(oldest, None)
         return order
+
+    def _keep_state(self, epoch: int) -> None:
+        self._states[epoch] = _captured(self._sampler)[0]
+        self._counts[epoch] = self._counted()
+
+    def _counted(self) -> list[Record]:
+        return self._functions.copies(DataCopier())
 
     def record(self, epoch: int) -> dict[str, Any]:
         """Return the order of an epoch and the state after it, as plain data.
@@ -83,7 +99,8 @@ class OwnOrder:
             {name: writer.plain(kept) for name, kept in parts.items()}
             for parts in self._states[epoch]
         ]
-        return {"order": self._orders[epoch], "state": state}
+        counted = records_to_plain(moved_records(self._counts[epoch], [self._first]), writer)
+        return {"order": self._orders[epoch], "state": state, "counted": counted}
 
     def checked(self, record: Any, samples: int) -> torch.Tensor:
         """Return the order of a file, for data of so many samples.
@@ -117,20 +134,27 @@ class OwnOrder:
                 raise DataError(f"{type(part).__name__} has no {unknown[0]}, as in the checkpoint.")
             added += [(part, name) for name in missing]
             read.append({name: reader.kept(value) for name, value in values.items()})
-        self._before = _captured(self._sampler)[0]
+        self._before, self._counted_before = _captured(self._sampler)[0], self._counted()
         self._added = added
         _write(parts, read)
-        self._orders[epoch], self._states[epoch] = order, _captured(self._sampler)[0]
+        try:
+            self._functions.write(record.get("counted", {}), self._counted_before, reader, {})
+        except CheckpointError as error:
+            raise DataError(f"The sampler {type(self._sampler).__name__}: {error}.") from error
+        self._orders[epoch] = order
+        self._keep_state(epoch)
 
     def take_back(self) -> None:
         """Undo `continue_from`, if there was one."""
         if self._before is not None:
             _write(_parts(self._sampler), self._before)
+            restore_records(self._counted_before, {})
             for part, name in self._added:
                 vars(part).pop(name, None)
             self._before, self._added = None, []
             self._orders.clear()
             self._states.clear()
+            self._counts.clear()
 
 
 def _write(parts: list[Any], state: State) -> None:
@@ -160,6 +184,14 @@ def _captured(sampler: Any) -> tuple[State, str]:
         f"The state of the sampler {type(sampler).__name__} cannot be recorded ({where}): its "
         "order could not go on after a restart."
     )
+
+
+def _functions_of(sampler: Any) -> FunctionRecords:
+    """What the functions of a sampler, and those inside it, count with."""
+    parts = list(_samplers(sampler))
+    held = [pair for part in parts for pair in attributes_of(part)]
+    functions = [(name, value) for name, value in held if isinstance(value, FUNCTION_TYPES)]
+    return FunctionRecords({type(part) for part in parts}, functions)
 
 
 def _may_have(part: Any, name: str) -> bool:

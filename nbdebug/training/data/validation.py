@@ -14,6 +14,7 @@ from nbdebug.model.module.forward import checked, to_device
 from nbdebug.model.precision import wide
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.data.batch import CountSamples, count_samples
+from nbdebug.training.data.passes.held_out import HeldOutState
 from nbdebug.training.data.sources import StreamSource, as_source
 from nbdebug.training.data.val_function import grad_enabled
 
@@ -31,7 +32,7 @@ class Validation:
             it, and for ready batches the common length of its tensors.
 
     Attributes:
-        source: the held-out samples.
+        source: the held-out samples; state: what the data hold.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Validation:
     ) -> None:
         self.every, self._gradients, self._count = every, gradients, count
         self.source = as_source(data, dtype, "val_data", count or count_samples)
+        self.state = HeldOutState(data, self.source)
         self._loader = data if isinstance(data, DataLoader) else None
         self._counted = self._loader is not None and not self.source.ready
         if self._loader is not None and self._counted:

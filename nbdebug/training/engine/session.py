@@ -25,6 +25,7 @@ from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 from nbdebug.model.training_state import TrainingState
 from nbdebug.training.data.batch import CountSamples, count_samples, declared
 from nbdebug.training.data.loops.source import LoopSource
+from nbdebug.training.data.passes.held_out import HeldOutState
 from nbdebug.training.data.samplers import make_batching, make_sampler
 from nbdebug.training.data.sources import as_source
 from nbdebug.training.data.val_function import ValidationFunction
@@ -107,6 +108,11 @@ class Session(TrainingState):
         self.schedule_unit = ""
         if own is not None and every is None:
             self.schedule_unit = ask_for_unit(own, self.optimizer, self.steps_per_epoch)
+
+    @property
+    def held_out(self) -> HeldOutState | None:
+        """State of val_data; None without."""
+        return self.validation.state if isinstance(self.validation, Validation) else None
 
     @property
     def uncounted(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from nbdebug.model.clipping.settings import NormWindow
 from nbdebug.model.initialisation import Overwritten
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.session_rng import RngPosition
+from nbdebug.training.data.passes.held_out import HeldOut
 from nbdebug.training.data.samplers import fitting_position, portable_position
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint, Counters
@@ -70,6 +71,7 @@ def to_plain(checkpoint: Checkpoint, session: Session, name: str = "") -> dict[s
         "position": encoded(portable_position(checkpoint.position, session.sampler)),
         "controls": encoded(checkpoint.controls),
         **reached_to_plain(session.surroundings, checkpoint.surroundings),
+        **_held_out_to_plain(checkpoint.held_out, session),
     }
 
 
@@ -110,7 +112,19 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
             data.get("surroundings", {}), data.get("records", {}), session.device
         ),
         0,
+        held_out=_held_out(data.get("held_out"), session),
     )
+
+
+def _held_out_to_plain(held: HeldOut | None, session: Session) -> dict[str, Any]:
+    parts = None if session.held_out is None or held is None else session.held_out.plain(held)
+    return {"held_out": {"parts": encoded(parts)}} if parts else {}
+
+
+def _held_out(saved: Any, session: Session) -> HeldOut | None:
+    if session.held_out is None:
+        return None
+    return session.held_out.read([] if saved is None else decoded(saved["parts"]))
 
 
 def _window(data: Mapping[str, Any]) -> NormWindow:

@@ -36,6 +36,14 @@ def loss_fn(outputs, targets):
 def told():
     return count
 """,
+    "a global by its text": """
+def loss_fn(outputs, targets):
+    globals()["clock"] = globals().get("clock", 0) + 1
+    return mse_loss(outputs, targets) / (1 + 0.1 * globals()["clock"])
+
+def told():
+    return globals().get("clock")
+""",
     "a variable of the function around": """
 def make():
     average = 1.0

@@ -17,7 +17,7 @@ TITLE = "A large tensor or array is copied from now on"
 BANK = """
 def loss_fn(outputs, targets):
     near = float(BANK[:16].mean())
-    BANK[:16] = 0.5 * BANK[:16] + float(outputs.mean())
+    BANK[:16] = 0.5 * BANK[:16] + float(outputs.detach().mean())
     return mse_loss(outputs, targets + near)
 
 def told():

@@ -66,6 +66,20 @@ def fill(cell: types.CellType, value: Any) -> None:
         del cell.cell_contents
 
 
+def value_at(bind: Callable[[Any], None] | None, value: Any) -> Any:
+    """Value that is now in the place that `bind` binds, or `value` where that cannot be told."""
+    if not isinstance(bind, partial):
+        return value
+    if bind.func is fill:
+        return content(bind.args[0])
+    if bind.func is put:
+        return bind.args[0].get(bind.args[1], ABSENT)
+    if bind.func is set_in_class:
+        return vars(bind.args[0]).get(bind.args[1], ABSENT)
+    space = getattr(bind.func, "__self__", None)
+    return space.get(bind.args[0], ABSENT) if isinstance(space, dict) else value
+
+
 def parameters_of(value: Any) -> Iterator[torch.Tensor]:
     """Parameters of a network that have attributes of their own; or a tensor that has."""
     held = value.parameters() if isinstance(value, nn.Module) else (value,)

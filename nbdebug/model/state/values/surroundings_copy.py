@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 
 from nbdebug.model.state.bits import bitwise_equal
-from nbdebug.model.state.values.kept import MISSING, AsIs, Kept
+from nbdebug.model.state.values.kept import MISSING, AsIs, Done, Kept
 from nbdebug.model.state.values.kept_records import KeptNames
 from nbdebug.model.state.values.plain import PlainWriter
 from nbdebug.model.state.values.reached import Bind, Reached
@@ -76,11 +76,7 @@ class SurroundingsCopy:
 
     def restore_records(self, done: dict[int, Any] | None = None) -> None:
         """Write only the copies of records back."""
-        done = {} if done is None else done
-        for record in self.records:
-            value = record.kept.restored(record.current, done)
-            if record.bind is not None and value is not MISSING:
-                record.bind(value)
+        restore_records(self.records, {} if done is None else done)
 
     def equals(self, other: SurroundingsCopy, variables: bool = True, loose: bool = True) -> bool:
         """True if both hold the same values to the bit, in the places that both have.
@@ -97,6 +93,14 @@ class SurroundingsCopy:
         if not variables:
             both -= self.rebound
         return all(bitwise_equal(_alone(self, place), _alone(other, place)) for place in both)
+
+
+def restore_records(records: Iterable[Record], done: Done) -> None:
+    """Write copies of records back; `done` holds what is written by others too."""
+    for record in records:
+        value = record.kept.restored(record.current, done)
+        if record.bind is not None and value is not MISSING:
+            record.bind(value)
 
 
 def _alone(copy: SurroundingsCopy, place: str) -> Any:

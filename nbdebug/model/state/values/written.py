@@ -46,7 +46,9 @@ class WrittenData:
             return False
         met = self._arrays.get(id(array))
         if met is None or met.array() is not array:
-            self._arrays = {key: one for key, one in self._arrays.items() if one.array() is not None}
+            self._arrays = {
+                key: one for key, one in self._arrays.items() if one.array() is not None
+            }
             self._arrays[id(array)] = _Met(weakref.ref(array), _checksum(array))
             return False
         if not met.written and met.comparisons < MAX_COMPARISONS:
@@ -92,7 +94,7 @@ def _is_compared(array: Array) -> bool:
 
 
 def _checksum(array: Array) -> int:
-    return zlib.crc32(memoryview(array.reshape(-1, order="A").view(np.uint8)))
+    return zlib.crc32(array.reshape(-1, order="A").view(np.uint8).data)
 
 
 def is_large(value: Any) -> bool:

@@ -11,7 +11,6 @@ from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
 from nbdebug.training.data.loops import batches
 from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, form, why_fixed
-from nbdebug.training.data.loops.loader_state import order_of, state_of
 from nbdebug.training.data.loops.positions import (
     NOT_BEGUN,
     READ_ONCE,
@@ -24,6 +23,7 @@ from nbdebug.training.data.loops.positions import (
 )
 from nbdebug.training.data.loops.rng import LoopRng
 from nbdebug.training.data.passes.indexed_state import IndexedState
+from nbdebug.training.data.passes.loader_state import order_of, state_of
 
 MAX_FORMS = 10_000
 

@@ -10,7 +10,6 @@ import torch
 
 from nbdebug.errors import CheckpointError
 from nbdebug.model.state.bits import bitwise_equal
-from nbdebug.model.state.reachable import generators_of
 from nbdebug.model.state.values.kept import (
     AsIs,
     Done,
@@ -20,12 +19,15 @@ from nbdebug.model.state.values.kept import (
     KeptTuple,
 )
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
+from nbdebug.model.state.values.record_file import records_to_plain
+from nbdebug.model.state.values.surroundings_copy import restore_records
 from nbdebug.training.data.passes.data_copier import DataCopier
+from nbdebug.training.data.passes.function_records import FunctionRecords, moved_records
 from nbdebug.training.data.passes.moved import moved
 
 
 class HeldState:
-    """Copies of what an object of data holds, and of generators that its functions draw from.
+    """Copies of what an object of data holds, and of what its functions draw from and count with.
 
     Attributes:
         moving: an iterator or file that is held, whose position cannot be copied; "" if none.
@@ -33,9 +35,12 @@ class HeldState:
     """
 
     def __init__(
-        self, data: Any, held: Kept, reached: Mapping[str, tuple[Any, Kept]], copier: DataCopier
+        self, data: Any, held: Kept, functions: FunctionRecords, copier: DataCopier
     ) -> None:
-        self._data, self._held, self._reached = data, held, dict(reached)
+        self._data, self._held, self._functions = data, held, functions
+        generators = functions.generators.items()
+        self._reached = {place: (one, copier.keep(one, place)) for place, one in generators}
+        self._records = functions.copies(copier)
         self.moving, self.large = copier.moving, copier.large
 
     @classmethod
@@ -43,9 +48,8 @@ class HeldState:
         """Copy the state as it is now."""
         copier = DataCopier()
         held = copier.keep(data)
-        found = generators_of(copier.kinds, [*_inside(data), *copier.functions])
-        reached = {place: (value, copier.keep(value, place)) for place, value in found.items()}
-        return cls(data, held, reached, copier)
+        functions = FunctionRecords(copier.kinds, [*_inside(data), *copier.functions])
+        return cls(data, held, functions, copier)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, HeldState) and bitwise_equal(self._bits(), other._bits())
@@ -55,7 +59,8 @@ class HeldState:
     def _bits(self) -> Any:
         writer = PlainWriter(identities=True)
         reached = {place: writer.plain(kept) for place, (_, kept) in self._reached.items()}
-        return writer.plain(self._held), reached
+        records = {one.place: writer.plain(one.kept) for one in self._records if one.place}
+        return writer.plain(self._held), reached, records
 
     def texts(self) -> set[str | bytes]:
         """Texts that are held, anywhere inside."""
@@ -67,6 +72,7 @@ class HeldState:
         self._held.restored(self._data, done)
         for value, kept in self._reached.values():
             kept.restored(value, done)
+        restore_records(self._records, done)
 
     def plain(self, others: Sequence[HeldState]) -> dict[str, Any]:
         """The copies as plain data, without what is the same in other states of the data.
@@ -79,7 +85,8 @@ class HeldState:
         for place, (_, kept) in self._reached.items():
             there = [other._reached.get(place, (None, None))[1] for other in others]
             reached[place] = writer.plain(moved(kept, there))
-        return {"held": held, "reached": reached}
+        counted = moved_records(self._records, [other._records for other in others])
+        return {"held": held, "reached": reached, "counted": records_to_plain(counted, writer)}
 
     def write(self, plain: Mapping[str, Any]) -> None:
         """Write the plain data of a file into the objects that were captured here.
@@ -101,6 +108,7 @@ class HeldState:
         for place, kept in reached.items():
             if place in self._reached:
                 kept.restored(self._reached[place][0], done)
+        self._functions.write(plain.get("counted", {}), self._records, reader, done)
 
 
 def _inside(data: Any) -> Iterator[tuple[str, Any]]:

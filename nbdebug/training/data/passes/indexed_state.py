@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,17 +15,17 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from nbdebug.errors import CheckpointError, DataError
 from nbdebug.model.source_code import is_of_library
 from nbdebug.model.state.copying import SIMPLE_TYPES
-from nbdebug.model.state.reachable import generators_of
 from nbdebug.model.state.values.copier import attributes_of
 from nbdebug.model.state.values.kept import AsIs, Kept, KeptObject
 from nbdebug.model.state.values.places import GENERATOR_TYPES
 from nbdebug.training.data.passes.data_copier import DataCopier
+from nbdebug.training.data.passes.function_records import FunctionRecords
 from nbdebug.training.data.passes.held_state import HeldState
 from nbdebug.training.data.passes.system_draws import is_seeded_by_system
 
 MAX_STATE_BYTES, MAX_STATE_NUMBERS, MAX_STATE_PARTS, MAX_STATE_VALUES = 1024, 1024, 64, 1000
 DATA_TYPES = (Dataset, DataLoader, Sampler)
-CONTAINER_TYPES = (list, tuple, dict, set)
+CONTAINER_TYPES = (list, tuple, dict, set, deque)
 
 
 class IndexedCopier(DataCopier):
@@ -82,9 +83,9 @@ class IndexedHeldState(HeldState):
     """
 
     def __init__(
-        self, data: Any, held: Kept, reached: Mapping[str, tuple[Any, Kept]], copier: IndexedCopier
+        self, data: Any, held: Kept, functions: FunctionRecords, copier: IndexedCopier
     ) -> None:
-        super().__init__(data, held, reached, copier)
+        super().__init__(data, held, functions, copier)
         self._objects = copier.objects()
 
     def restore(self) -> None:
@@ -109,21 +110,22 @@ class IndexedState:
         self._data += [] if collate is default_collate else [collate]
         copier = IndexedCopier()
         copier.keep(self._data)
-        self._generators = generators_of(copier.kinds, copier.functions)
+        self._functions = FunctionRecords(copier.kinds, copier.functions)
         self.first = self.now()
 
     def now(self) -> HeldState:
         """Copy the state as it is now."""
         copier = IndexedCopier()
         held = copier.keep(self._data)
-        reached = {place: (one, copier.keep(one)) for place, one in self._generators.items()}
-        return IndexedHeldState(self._data, held, reached, copier)
+        return IndexedHeldState(self._data, held, self._functions, copier)
 
     def has_unseeded_generator(self) -> bool:
         """Tell if the data holds or reaches a random generator that nobody gave a seed."""
         copier = IndexedCopier()
         copier.keep(self._data)
-        return any(map(is_seeded_by_system, (*copier.generators, *self._generators.values())))
+        return any(
+            map(is_seeded_by_system, (*copier.generators, *self._functions.generators.values()))
+        )
 
     def plain(self, held: HeldState) -> Any:
         """Changes of a copy since the beginning, as plain data; None without any.

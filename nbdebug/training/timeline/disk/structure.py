@@ -232,6 +232,7 @@ def check_structure(data: Mapping[str, Any]) -> None:
     # Files of 0.1 do not hold the parts that only undo.
     UNDO({name: data.get(name) for name in ("schedule_undo", "overwritten")}, "")
     optional(by_name(TEXT))(data.get("classes"), "classes")
+    optional(fields(parts=each(optional(by_name(anything)))))(data.get("held_out"), "held_out")
     weights = data["weights"]
     by_name(by_name(anything))(weights.get("values", weights.get("attributes")), "weights.values")
     held = {kind for kind, _ in data["optimizers"]}
