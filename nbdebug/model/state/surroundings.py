@@ -173,13 +173,15 @@ class Surroundings:
                 likeness.check(kept, there, place)
                 found[place] = reached, kept
         made = SurroundingsCopy(found, [])
-        made.dropped = sorted(read.keys() - found.keys())
         seen, copier = Records(), RecordCopier(self._elsewhere(), cloned)
         if records and not self.rebinds:
             list(self._reached(seen))
         now_there = [(one, copier.keep_record(one.value, one.place)) for one in seen.found]
         known = [kept for _, kept in found.values()]
         made.records, made.left = records_from_plain(records, reader, known, now_there)
+        # What a list or an object holds comes back with it.
+        inside = tuple(f"{one.place}{sign}" for one in made.records for sign in ".[")
+        made.dropped = sorted(p for p in read.keys() - found.keys() if not p.startswith(inside))
         return made
 
 

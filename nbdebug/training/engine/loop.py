@@ -12,7 +12,8 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, StepRecord
 from nbdebug.errors import LoopLeft, NbdebugError
 from nbdebug.model.state.step_guard import StepGuard
-from nbdebug.training.data.batch import Batch, draw_step, skip_step
+from nbdebug.training.data.batch import Batch, skip_step
+from nbdebug.training.data.passes.retried_reads import RetriedReads
 from nbdebug.training.engine.after_update import AfterUpdate
 from nbdebug.training.engine.own_update import OwnUpdate
 from nbdebug.training.engine.probe_runner import ProbeRunner
@@ -59,6 +60,7 @@ class Loop:
         self.session = session
         self.probes, self.history, self.breakpoints = probes, history, breakpoints
         self._guard, self._retries = StepGuard(session.model), Retries(history)
+        self._reads = RetriedReads()
         self._recorder = StepRecorder(session, control_values)
         self.body: StepBody = session.body or OwnUpdate()
         self.counts = CountsGuard(session)
@@ -75,6 +77,7 @@ class Loop:
         self._before: Any = None
         self._drawn_with: tuple[Any, ...] = ()
         self._retries.clear()
+        self._reads.clear()
         self.updating = self.unread = False
         self.after_update.clear()
         self._recorder.reset()
@@ -187,6 +190,7 @@ class Loop:
             DataError: the data cannot be read on behind it.
         """
         self.batch = None
+        self._reads.clear()
         return skip_step(self.session.sampler, self.session.batching)
 
     def leave_out_last(self) -> float | None:
@@ -277,7 +281,7 @@ class Loop:
         if self.batch is None:
             before = session.sampler.position()
             try:
-                batch = draw_step(session.sampler, session.batching).to(session.device)
+                batch = self._reads.draw(session)
             except BaseException as error:
                 # Reading is tried again, which a fault in the setup would not mend.
                 session.sampler.seek(before)

@@ -211,4 +211,3 @@ def ended(code: str, place: Path, **environment: str) -> subprocess.CompletedPro
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return done
-

@@ -200,6 +200,53 @@ def test_what_raised_is_read_again(kind: str, calls: tuple[int, ...], tmp_path: 
     check_kind(KINDS[kind], tmp_path / "calls", *calls)
 
 
+class Flag:
+    """Raises once, and remembers it in an attribute."""
+
+    def __init__(self) -> None:
+        self.calls, self.raised = 0, False
+
+    def __call__(self) -> None:
+        self.calls += 1
+        if self.calls == 11 and not self.raised:
+            self.raised = True
+            raise OSError("the network drive was away")
+
+
+def flag_of_a_closure() -> Callable[[], None]:
+    calls, raised = 0, False
+
+    def fail() -> None:
+        nonlocal calls, raised
+        calls += 1
+        if calls == 11 and not raised:
+            raised = True
+            raise OSError("the network drive was away")
+
+    return fail
+
+
+def flag_in_a_list() -> Callable[[], None]:
+    calls = list[int]()
+
+    def fail() -> None:
+        calls.append(1)
+        if len(calls) == 11:
+            raise OSError("the network drive was away")
+
+    return fail
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ready batches"])
+@pytest.mark.parametrize("flag", [Flag, flag_of_a_closure, flag_in_a_list])
+def test_what_remembers_that_it_raised_is_read_in_the_end(kind: str, flag: Any) -> None:
+    straight, _, _ = trained(KINDS[kind](lambda: None))
+    losses, failures, replay = trained(KINDS[kind](flag()))
+    assert failures == 1
+    assert losses == straight
+    assert replay.equal
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SLOW_KINDS)
 def test_what_raised_in_a_worker_is_read_again(kind: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.values.places import slots
@@ -261,6 +262,8 @@ def write_attributes(held: Any, parts: dict[str, Kept], done: Done, exact: bool 
     inside, slotted = getattr(held, "__dict__", None), set(slots(type(held)))
     for name, part in parts.items():
         now = (inside or {}).get(name, MISSING)
+        if now is MISSING and isinstance(held, nn.Module):
+            now = held._modules.get(name, MISSING)
         if now is MISSING and name in slotted:
             # Nothing else: a property of that name is code of the user's.
             now = getattr(held, name, MISSING)
