@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import nn
 from nbdebug.checks._activation_outputs import Watched, eval_by_batch, watch
 from nbdebug.checks._safe_loss import MissingRowError, SafeLoss, out_of_range
 from nbdebug.checks._samples import Samples
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.deprecated import warn_deprecated
 from nbdebug.errors import CheckStopped
 from nbdebug.model.module.forward import call, detached, split

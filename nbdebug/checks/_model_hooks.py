@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 from torch import nn
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.model.module.hooks import after_forward, before_forward
 
 

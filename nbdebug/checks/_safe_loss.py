@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.model.module.forward import call, on_host, split
 from nbdebug.model.module.hooks import before_forward
 from nbdebug.model.module.names import layers

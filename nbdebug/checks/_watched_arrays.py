@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Dataset, Subset
 
 from nbdebug.checks._wraps import Wrap, wrap_of
+from nbdebug.core.contexts import contextmanager
 from nbdebug.model.module.forward import leaves, with_leaves
 
 KINDS = ("uint8", "int8", "int16", "uint16", "int32")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from torch.autograd import Function
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import tensors_of, with_leaves
 from nbdebug.model.source_code import LIBRARIES

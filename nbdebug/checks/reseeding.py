@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
@@ -14,6 +14,7 @@ import torch
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.origin.source_line import user_line
 

@@ -6,10 +6,10 @@ import json
 from argparse import Namespace
 from ast import literal_eval
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.results.findings import Findings
 from nbdebug.core.results.undo import value_text
 from nbdebug.elsewhere.registry import entries, find

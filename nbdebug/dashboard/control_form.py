@@ -6,12 +6,12 @@ import html
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets
 
 from nbdebug.core.commands.queue import Ticket
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.error_text import describe_error, message_of, raise_interrupt
 from nbdebug.core.history.snapshot import Snapshot

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.debugger.assembly import Parts
 from nbdebug.debugger.record import record_data
 from nbdebug.elsewhere.listener import Listener, Serve, listen

@@ -6,10 +6,10 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.files.private_files import private_folder
 from nbdebug.errors import ArgumentError, OutputError
 

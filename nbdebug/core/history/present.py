@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import current_thread
 from typing import Any, Protocol, TypeVar
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.control_spec import ControlState
 from nbdebug.core.history.history import History
 

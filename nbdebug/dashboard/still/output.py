@@ -8,9 +8,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.control_spec import ControlState
 from nbdebug.core.error_text import raise_interrupt
 from nbdebug.core.history.history import History

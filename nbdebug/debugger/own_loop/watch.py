@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
-from contextlib import contextmanager
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -17,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from nbdebug.core.commands.loops import LogValues
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.commands.running import Run
+from nbdebug.core.contexts import contextmanager
 from nbdebug.debugger.debugger import Debugger
 from nbdebug.debugger.own_loop.cell_magic import offer_magic
 from nbdebug.debugger.own_loop.several import modules, optimizers, with_schedulers

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import ModelError
 from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.copying import cloned

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils.hooks import RemovableHandle
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.error_text import describe_error
 from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.module.hooks import after_forward, before_forward

@@ -6,9 +6,10 @@ import os
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.files.leftovers import remove_leftovers, writer_id
 from nbdebug.core.files.private_files import FILE_MODE
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Severity
 from nbdebug.core.series import Series

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+
+from nbdebug.core.contexts import contextmanager
 
 
 @contextmanager

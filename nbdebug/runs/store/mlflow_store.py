@@ -6,10 +6,11 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import RunStoreError
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.store_packages import require_packages

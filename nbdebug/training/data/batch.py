@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import leaves, to_device
 from nbdebug.model.training_state import Batching

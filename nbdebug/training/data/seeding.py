@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.model.state.model_state import RngState
 
 

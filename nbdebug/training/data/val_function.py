@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
 from nbdebug.core.commands.loops import is_readable
+from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import LossError
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.model_state import undisturbed

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from nbdebug.errors import DataError
 from nbdebug.model.module.forward import checked, to_device
@@ -15,7 +15,8 @@ from nbdebug.model.precision import wide
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.data.batch import CountSamples, count_samples
 from nbdebug.training.data.passes.held_out import HeldOutState
-from nbdebug.training.data.sources import StreamSource, as_source
+from nbdebug.training.data.passes.indexed_state import IndexedState
+from nbdebug.training.data.sources import DatasetSource, StreamSource, as_source
 from nbdebug.training.data.val_function import grad_enabled
 
 VALIDATION_BATCH_SIZE = 256
@@ -45,7 +46,7 @@ class Validation:
     ) -> None:
         self.every, self._gradients, self._count = every, gradients, count
         self.source = as_source(data, dtype, "val_data", count or count_samples)
-        self.state = HeldOutState(data, self.source)
+        self.state = HeldOutState(data, _with_state(self.source))
         self._loader = data if isinstance(data, DataLoader) else None
         self._counted = self._loader is not None and not self.source.ready
         if self._loader is not None and self._counted:
@@ -130,6 +131,16 @@ class Validation:
         if isinstance(source, StreamSource):
             return source.samples
         return source.dataset if self._loader is None else self._loader
+
+
+def _with_state(source: Any) -> IndexedState | None:
+    """Give a dataset that is read in this process, by code of the user's, a state."""
+    if not isinstance(source, DatasetSource) or source.workers is not None:
+        return None
+    if type(source.dataset) is TensorDataset and source.own_collate is default_collate:
+        return None
+    source.state = IndexedState(source.dataset, source.own_collate)
+    return source.state
 
 
 class _CountingCollate:

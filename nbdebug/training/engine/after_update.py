@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.model.schedule.builders import all_schedulers, set_option
 from nbdebug.training.engine.session import Session

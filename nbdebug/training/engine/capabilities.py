@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from nbdebug.controls.base import Control, require_available
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.errors import ControlValueError, NbdebugError

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from nbdebug.controls.base import Control
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.deprecated import accepted_settings, current_name
 from nbdebug.core.error_text import describe_error, raise_interrupt

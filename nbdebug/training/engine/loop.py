@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, StepRecord
 from nbdebug.errors import LoopLeft, NbdebugError

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
 import torch
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.records import Histogram, Notice, Reading
 from nbdebug.errors import PluginError

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import cloned

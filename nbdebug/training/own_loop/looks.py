@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import LoopLeft
 from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
 from nbdebug.training.data.loops.batches import form

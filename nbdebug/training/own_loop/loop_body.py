@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.commands.queue import Ticket
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.ipython import ipython_shell
 from nbdebug.core.records import Attendance, Notice, Severity
 from nbdebug.core.results.metric_names import LoopSchedule

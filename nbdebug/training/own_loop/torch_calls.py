@@ -7,7 +7,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +19,7 @@ from torch.optim.optimizer import (
 )
 from torch.utils.hooks import RemovableHandle
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.model.module.hooks import remove_global
 from nbdebug.model.state.weights import trained
 from nbdebug.model.state.wrapped_optimizer import take_step_anew

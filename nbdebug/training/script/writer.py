@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.utils.data import TensorDataset, default_collate
 
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.commands.timeline import WriteScript
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.files.output_files import output
 from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.results.flight_record import FlightRecord, ModuleOutput
 from nbdebug.model.module.forward import leaves
 from nbdebug.model.module.hooks import after_forward

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.history.history import History
 from nbdebug.core.results.network import Network, NetworkLayer
 from nbdebug.model.module.hooks import before_forward

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
 from nbdebug.core.commands.examining import RunLrRangeTest
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.results.lr_range_test import LrRangeTest, Smoothing
 from nbdebug.errors import NonFiniteError
 from nbdebug.model.schedule.builders import set_option

@@ -6,12 +6,12 @@ import collections
 import enum
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import CheckpointError
 from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.values.iterators import KeptIterator

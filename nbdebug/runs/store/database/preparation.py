@@ -9,9 +9,10 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.files.private_files import FILE_MODE, open_private, private_folder
 from nbdebug.errors import RunStoreError
 from nbdebug.runs.record.location import DEFAULT_FILE, StoreLocation

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.files.regular_files import check_regular
 from nbdebug.runs.store.row import KEY_TAG, Row, readable_row
 from nbdebug.runs.store.store_errors import DAMAGED_WORDS

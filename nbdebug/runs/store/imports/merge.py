@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.runs.record.file_lock import FileLock
 from nbdebug.runs.record.journal import JOURNAL_SUFFIX, LEFT_SUFFIX, Journal
 from nbdebug.runs.record.journal_owner import key_of, lock_path

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.files.private_files import private_folder
 from nbdebug.errors import RunStoreError
 from nbdebug.runs.record.file_lock import FileLock

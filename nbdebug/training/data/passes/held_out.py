@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch.utils.data import DataLoader, TensorDataset, default_collate
+from torch.utils.data import DataLoader
 
 from nbdebug.errors import CheckpointError, DataError
 from nbdebug.training.data.passes.held_state import HeldState
 from nbdebug.training.data.passes.indexed_state import IndexedState
 from nbdebug.training.data.passes.loader_state import order_of
-from nbdebug.training.data.sources import DatasetSource
 
 States = tuple[HeldState, ...]
 # States after validations that are kept; before them a rewind takes that of its checkpoint.
@@ -35,14 +34,11 @@ class HeldOutState:
     """What held-out data hold: dataset, transforms, collate_fn, and what decides their order.
 
     Args:
-        data: as given; source: the samples in it, whose `state` is set.
+        data: as given; indexed: the state of a dataset in it that is read by index.
     """
 
-    def __init__(self, data: Any, source: Any) -> None:
-        self._data = data
-        self._indexed = _indexed(source)
-        if self._indexed is not None:
-            source.state = self._indexed
+    def __init__(self, data: Any, indexed: IndexedState | None) -> None:
+        self._data, self._indexed = data, indexed
         self._first = self._latest = self._now()
         self._after: dict[int, States] = {}
 
@@ -116,12 +112,3 @@ class HeldOutState:
                 held.write(one)
             except CheckpointError as error:
                 raise DataError(f"val_data is not as in the checkpoint: {error}.") from error
-
-
-def _indexed(source: Any) -> IndexedState | None:
-    """State of a dataset that is read in this process by index, by code of the user's."""
-    if not isinstance(source, DatasetSource) or source.workers is not None:
-        return None
-    if type(source.dataset) is TensorDataset and source.own_collate is default_collate:
-        return None
-    return IndexedState(source.dataset, source.own_collate)

@@ -6,11 +6,12 @@ import time
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.error_text import describe_error
 from nbdebug.errors import DataError
 from nbdebug.model.state.model_state import RngState

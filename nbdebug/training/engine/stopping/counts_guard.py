@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import NonFiniteError
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.stopping.breakpoints import Break

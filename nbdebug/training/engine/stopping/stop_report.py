@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
 from torch import nn
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.error_text import kind_of, message_of, traceback_of
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice

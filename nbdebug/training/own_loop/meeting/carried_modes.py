@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from torch.overrides import (
@@ -11,6 +10,8 @@ from torch.overrides import (
     _get_current_function_mode,
     _get_current_function_mode_stack,
 )
+
+from nbdebug.core.contexts import contextmanager
 
 
 class CarriedModes:

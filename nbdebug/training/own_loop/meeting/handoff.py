@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any, cast
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import ClosedError, LoopLeft
 from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.meeting.carried_modes import CarriedModes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.history.history import History
 from nbdebug.core.records import RunState
 from nbdebug.training.engine.loop import Loop

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+
+from nbdebug.core.contexts import contextmanager
 
 
 class _OfThreads:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
 from nbdebug.core.commands.inside import Explain
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.results.inside.attribution import Attribution
 from nbdebug.errors import ArgumentError, ModelError
 from nbdebug.model.module.forward import leaves, with_leaves

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import DataError, ModelError
 from nbdebug.model.module.forward import (
     arguments_of,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.results.inside.structure import Part, Structure
 from nbdebug.model.module.names import stable_name
 from nbdebug.model.structure.recorder import RecordedPart, Recorder
