@@ -39,6 +39,7 @@ SETTING = re.compile(
     r"(?P<lead>(?<![\w.\-])(?P<name>[^\W\d][\w.\-]*)[ ]?[=:][ ]?[\"'`]?)"
     r"(?P<value>[^\s\"'`(){}<>\[\],;=*$%][^\s\"'`(){}<>\[\],;=]*+=*+)(?![^\s\"'`)}>\],;])"
 )
+CONSTANT = re.compile(r"[A-Z\d_]+|None|True|False")
 COMMENT = re.compile(r"#[^\n]*=[^\n]*")
 NAME = re.compile(
     r"[a-z]+(?:[_-][a-z\d]+)*|[A-Z]+(?:_[A-Z\d]+)*|[\w-]+\.[a-z]{2,4}|v?\d[\d.,:%/-]*"
@@ -85,7 +86,10 @@ def _alternates(value: str) -> bool:
 
 def _redact_odd(found: re.Match[str]) -> str:
     """Redact a comment, which may hold a line of the program: `f(token=my_token)` is a name."""
-    return _redact_setting(found) if _odd(found["value"]) else found[0]
+    name, value = found["name"], found["value"]
+    # A line of a shell: `PGPASSWORD=word psql`.
+    of_shell = name.isupper() and f"{name}={value}" in found[0] and not CONSTANT.fullmatch(value)
+    return _redact_setting(found) if of_shell or _odd(value) else found[0]
 
 
 def _redact_setting(found: re.Match[str]) -> str:

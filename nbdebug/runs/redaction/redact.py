@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import re
 import warnings
 from collections.abc import Callable
@@ -101,6 +102,10 @@ ATTRIBUTES = re.compile(
     r"value=[\"'])(?P<value>[^\"'\n]+)"
 )
 CONDA = re.compile(r"(?P<lead>://[^\s/]*conda[^\s/]*/t/)(?P<value>[\w-]{16,})")
+# Of Docker's settings: user and password.
+DOCKER = re.compile(
+    r"(?P<lead>[\"']auth[\"'][ ]?:[ ]?[\"'])(?P<value>[A-Za-z0-9+/]{8,}={0,2})(?=[\"'])"
+)
 NPMRC = re.compile(r"(?P<lead>:_(?:authToken|auth|password)=)(?P<value>[^\s\"']{8,})")
 # Lines of a settings file: NAME=..., `name: ...`.
 SETTING = re.compile(
@@ -173,7 +178,7 @@ def _redacted(text: str, quoted: bool = False) -> str:
     text = PRIVATE.sub(lambda m: mask(m[0]) if BODY.search(m[0]) else m[0], text)
     text = PUTTY.sub(lambda m: mask(m[0]), text)
     text = KNOWN.sub(MASK, text)
-    for pattern in (ADDRESS, ALONE, URL_QUERY if quoted else QUERY, SIGNED, CONDA):
+    for pattern in (ADDRESS, ALONE, URL_QUERY if quoted else QUERY, SIGNED, CONDA, DOCKER):
         text = _redact_matches(pattern, text)
     if not SECRET_HINT.search(text):
         return redact_strings(text)
@@ -239,6 +244,14 @@ def _is_secret_in_yaml(found: re.Match[str]) -> bool:
     return told and _is_secret_setting(found) and not (value.isalpha() and value[0].isupper())
 
 
+def _is_login(found: re.Match[str]) -> bool:
+    """True for `user:password` in Base64."""
+    try:
+        return b":" in base64.b64decode(found["value"], validate=True)
+    except ValueError:
+        return False
+
+
 JUDGES: dict[re.Pattern[str], Judge] = {
     ADDRESS: _is_literal,
     ALONE: _looks_random,
@@ -265,6 +278,7 @@ JUDGES: dict[re.Pattern[str], Judge] = {
     NUMBER: _has_secret_name,
     ATTRIBUTES: _has_secret_name,
     CONDA: _has_letters_and_digits,
+    DOCKER: _is_login,
     NPMRC: _is_literal,
 }
 # Values without quotes.
