@@ -100,6 +100,7 @@ class ControlForm:
         self.more.observe(self._on_more, "value")
         self.note = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 0", margin="2px 4px"))
         bar = ipywidgets.HBox([self.more, self.note])
+        bar.add_class("nbd-remarks")
         # The button stays above the controls that it shows, and so under the mouse.
         self.box = ipywidgets.VBox([self.first, bar, self.rest])
         self.box.add_class("nbd-rail")
