@@ -99,8 +99,11 @@ class Diagnosis(Sequence[Rule]):
             self._seen = -1
 
     def look_when_due(self) -> None:
-        """Evaluate the rules at most once a second, using at most 0.3 % of the time."""
-        if time.monotonic() >= self._next:
+        """Evaluate the rules at most once a second, using at most 0.3 % of the time.
+
+        After a rewind they are evaluated at once: what they found is of steps that are gone.
+        """
+        if time.monotonic() >= self._next or self._history.status.step < self._step:
             start = time.monotonic()
             self.look()
             end = time.monotonic()

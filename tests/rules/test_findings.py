@@ -12,7 +12,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.core.results.findings import Findings, Remedy, Symptom
 from nbdebug.examples.catalogue import SICK_TRAININGS
 from nbdebug.rules._examples import example
 from nbdebug.rules.base import Rule
@@ -172,6 +172,19 @@ def test_what_was_found_ahead_is_forgotten_by_a_rewind(dbg: nbd.Debugger) -> Non
     dbg.rules.remove("high_loss")
     dbg.rewind(2)
     assert not dbg.findings
+
+
+def test_a_rewind_is_due_for_a_look_at_once(dbg: nbd.Debugger) -> None:
+    rule = HighLoss()
+    dbg.rules.add(rule)
+    dbg.run(steps=10)
+    dbg.rules.look_when_due()
+    rule.bound = 1e9
+    dbg.rules.look_when_due()
+    assert "high_loss" in dbg.history.results.of(Findings).names
+    dbg.rewind(2)
+    dbg.rules.look_when_due()
+    assert "high_loss" not in dbg.history.results.of(Findings).names
 
 
 def test_a_stop_for_a_value_that_is_not_finite_is_a_proof() -> None:
