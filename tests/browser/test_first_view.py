@@ -83,7 +83,8 @@ CUT = """() => {
     return seen.filter((one) => one.scrollWidth > one.clientWidth + 1
         || one.getBoundingClientRect().right > right + 1).map((one) => one.textContent);
 }"""
-LINES = """() => [...new Set([...document.querySelectorAll(".nbd-tab")].map((one) => one.offsetTop))]"""
+LINES = """() => [...new Set([...document.querySelectorAll(".nbd-tab")].map(
+    (one) => one.offsetTop))]"""
 TITLES = """() => [...document.querySelectorAll(".nbd-overview .nbd-title")].map(
     (one) => one.clientHeight)"""
 WORDS = """() => {
