@@ -86,7 +86,8 @@ def _numbers(snapshot: Snapshot) -> str:
         names |= {metric: metric, f"val_{metric}": f"validation {metric}"}
     names["grad_norm"] = "gradient norm"
     known = [
-        f"{html.escape(caption(text.replace('_', ' ')))} <strong>{_number(snapshot.latest[name])}</strong>"
+        f"{html.escape(caption(text.replace('_', ' ')))} "
+        f"<strong>{_number(snapshot.latest[name])}</strong>"
         for name, text in names.items()
         if name in snapshot.latest
     ]

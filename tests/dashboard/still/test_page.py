@@ -193,9 +193,8 @@ def test_the_longest_training_fits_into_150_kilobytes():
 
 def test_a_metric_of_200_letters_covers_nothing():
     name = "m" * 200
-    one = curves()
-    page = still_page(snapshot({"loss": one["loss"], name: one["loss"], f"val_{name}": one["loss"]}),
-                      [], "net")  # fmt: skip
+    series = dict.fromkeys(("loss", name, f"val_{name}"), curves()["loss"])
+    page = still_page(snapshot(series), [], "net")
     assert "m" * 41 not in page
     titles = [text.text or "" for text in picture_of(page).iter(f"{SVG}text")]
     assert max(len(text) for text in titles if text.lower().startswith("m")) <= 18
