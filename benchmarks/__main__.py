@@ -45,6 +45,7 @@ PARTS: dict[str, Callable[[Chosen, bool], Iterator[Row]]] = {
     "cost": lambda chosen, quick: (cost.measure(w, False, quick) for w in chosen),
     "loops": lambda chosen, quick: (cost.watched(w, quick) for w in chosen),
     "dashboard": lambda chosen, quick: (cost.measure(w, True, quick) for w in chosen),
+    "view": lambda chosen, quick: (cost.viewed(w, quick) for w in chosen),
     "clipping": lambda chosen, quick: (cost.adaptive_clipping(w, quick) for w in WORKLOADS[:1]),
     "timeline": _timeline,
     "rules": lambda chosen, quick: (row for w in chosen for row in rules.asked(w, quick)),
@@ -85,7 +86,7 @@ def _measure(arguments: argparse.Namespace) -> Iterator[Row]:
         return
     chosen = [workload for workload in WORKLOADS if arguments.only in workload.name]
     for part in arguments.parts:
-        few = arguments.quick and not arguments.only and part != "cost"
+        few = arguments.quick and not arguments.only and part not in ("cost", "view")
         yield from PARTS[part](SAMPLE.get(part, USUAL_SAMPLE) if few else chosen, arguments.quick)
 
 
