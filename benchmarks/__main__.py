@@ -78,11 +78,14 @@ def main() -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> Iterator[Row]:
-    if arguments.browser is not None:
+    if arguments.browser is not None or arguments.away is not None:
         # Playwright and JupyterLab are needed for this part alone.
         from benchmarks import stream
 
-        yield from stream.measure(arguments.browser)
+        if arguments.away is not None:
+            yield from stream.away(arguments.away)
+        else:
+            yield from stream.measure(arguments.browser)
         return
     chosen = [workload for workload in WORKLOADS if arguments.only in workload.name]
     for part in arguments.parts:
@@ -105,6 +108,12 @@ def _arguments() -> argparse.Namespace:
         const=10.0,
         metavar="MINUTES",
         help="stream to a real JupyterLab in Chromium instead, 10 minutes when not said",
+    )
+    parser.add_argument(
+        "--away",
+        type=float,
+        metavar="MINUTES",
+        help="train in a real JupyterLab whose page is closed meanwhile, and compare the plots",
     )
     arguments = parser.parse_args()
     unknown = [part for part in arguments.parts if part not in PARTS]
