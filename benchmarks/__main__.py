@@ -45,6 +45,7 @@ PARTS: dict[str, Callable[[Chosen, bool], Iterator[Row]]] = {
     "cost": lambda chosen, quick: (cost.measure(w, False, quick) for w in chosen),
     "loops": lambda chosen, quick: (cost.watched(w, quick) for w in chosen),
     "dashboard": lambda chosen, quick: (cost.measure(w, True, quick) for w in chosen),
+    "view": lambda chosen, quick: (cost.viewed(w, quick) for w in chosen),
     "clipping": lambda chosen, quick: (cost.adaptive_clipping(w, quick) for w in WORKLOADS[:1]),
     "timeline": _timeline,
     "rules": lambda chosen, quick: (row for w in chosen for row in rules.asked(w, quick)),
@@ -77,15 +78,18 @@ def main() -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> Iterator[Row]:
-    if arguments.browser is not None:
+    if arguments.browser is not None or arguments.away is not None:
         # Playwright and JupyterLab are needed for this part alone.
         from benchmarks import stream
 
-        yield from stream.measure(arguments.browser)
+        if arguments.away is not None:
+            yield from stream.away(arguments.away)
+        else:
+            yield from stream.measure(arguments.browser)
         return
     chosen = [workload for workload in WORKLOADS if arguments.only in workload.name]
     for part in arguments.parts:
-        few = arguments.quick and not arguments.only and part != "cost"
+        few = arguments.quick and not arguments.only and part not in ("cost", "view")
         yield from PARTS[part](SAMPLE.get(part, USUAL_SAMPLE) if few else chosen, arguments.quick)
 
 
@@ -104,6 +108,12 @@ def _arguments() -> argparse.Namespace:
         const=10.0,
         metavar="MINUTES",
         help="stream to a real JupyterLab in Chromium instead, 10 minutes when not said",
+    )
+    parser.add_argument(
+        "--away",
+        type=float,
+        metavar="MINUTES",
+        help="train in a real JupyterLab whose page is closed meanwhile, and compare the plots",
     )
     arguments = parser.parse_args()
     unknown = [part for part in arguments.parts if part not in PARTS]

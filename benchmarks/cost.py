@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,6 +35,17 @@ def measure(workload: Workload, dashboard: bool, quick: bool) -> Row:
         times = in_turn(lambda: debugger.run(steps=block), lambda: bare.run(block), pairs)
     what = f"{workload.name}, {'dashboard at 4 ticks/s' if dashboard else 'default probes'}"
     return compared(what, times, workload.bar)
+
+
+def viewed(workload: Workload, quick: bool) -> Row:
+    """Ratio of training while the first view is shown to the same training without a view."""
+    block, pairs = workload.block, workload.pairs // (8 if quick else 2)
+    times: list[tuple[Taken, Taken]] = []
+    with wired():
+        for shown, none in in_both_orders(lambda: make(workload), lambda: make(workload)):
+            show_first(shown.dashboard)
+            times += in_turn(partial(shown.run, steps=block), partial(none.run, steps=block), pairs)
+    return compared(f"{workload.name}, first view over none", times, None)
 
 
 def watched(workload: Workload, quick: bool) -> Row:
@@ -78,7 +90,7 @@ class Taken:
     cpu: float
 
 
-def compared(what: str, times: Sequence[tuple[Taken, Taken]], bar: float) -> Row:
+def compared(what: str, times: Sequence[tuple[Taken, Taken]], bar: float | None) -> Row:
     """The row of one block against the other, pair by pair, and all processor time."""
     ratios = [one.wall / other.wall for one, other in times]
     processor = sum(one.cpu for one, _ in times) / sum(other.cpu for _, other in times)

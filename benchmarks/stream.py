@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -42,24 +43,52 @@ print(*dbg.dashboard.view._mirror._wanted[loss.train.id]["x"])
 
 def measure(minutes: float) -> list[Row]:
     """Lag, growth of the page's memory and rows, after `minutes` of streaming."""
+    return _in_browser(_stream, minutes)
+
+
+def away(minutes: float) -> list[Row]:
+    """Rows of the plots after the page was closed for `minutes` of training."""
+    return _in_browser(_away, minutes)
+
+
+def _in_browser(body: Callable[[Notebook, float], list[Row]], minutes: float) -> list[Row]:
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
         lab = Lab(Path(home))
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         try:
             cell = CELL.format(root=str(Path(__file__).parents[1]))
             notebook = Notebook(lab, window(browser), lab.write("stream.ipynb", [cell, PACE, KEPT]))
-            return _stream(notebook, minutes)
+            return body(notebook, minutes)
         finally:
             browser.close()
             lab.stop()
 
 
-def _stream(notebook: Notebook, minutes: float) -> list[Row]:
+def _start(notebook: Notebook) -> None:
     notebook.run_cell(0)
     notebook.shows("Run")
     until(lambda: notebook.figure("loss")["count"], "the figures")
     notebook.button("Run").click()
     until(lambda: len(_steps(notebook)) > 20, "the loss curve")
+
+
+def _away(notebook: Notebook, minutes: float) -> list[Row]:
+    _start(notebook)
+    left = max(_steps(notebook))
+    notebook.leave()
+    time.sleep(minutes * 60)
+    notebook.come_back()
+    until(lambda: len(_steps(notebook)) > 20, "the loss curve")
+    gone = max(_steps(notebook)) - left
+    name = f"page closed for {minutes:g} min"
+    return [
+        Row(f"{name}: steps trained meanwhile", gone, None, "steps"),
+        Row(f"{name}: rows missing or strange at the end", _wrong(notebook), 0, "rows"),
+    ]
+
+
+def _stream(notebook: Notebook, minutes: float) -> list[Row]:
+    _start(notebook)
     devtools = notebook.page.context.new_cdp_session(notebook.page)
     time.sleep(min(SETTLE, minutes * 10))
     before, disorder = _heap(devtools), 0

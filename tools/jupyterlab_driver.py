@@ -135,7 +135,8 @@ class Notebook:
         self.page.set_default_timeout(LONG)
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(f"http://127.0.0.1:{lab.port}/lab/tree/{name}?reset")
+        self.address = f"http://127.0.0.1:{lab.port}/lab/tree/{name}"
+        self.page.goto(f"{self.address}?reset")
         self._ready()
 
     def _ready(self) -> None:
@@ -177,6 +178,16 @@ class Notebook:
         """Save, then load the page again; the kernel goes on."""
         self.command("docmanager:save")
         self.page.reload()
+        self._ready()
+
+    def leave(self) -> None:
+        """Save, then leave JupyterLab; the kernel goes on."""
+        self.command("docmanager:save")
+        self.page.goto("about:blank")
+
+    def come_back(self) -> None:
+        """Open the notebook again, with the kernel that went on."""
+        self.page.goto(self.address)
         self._ready()
 
     def button(self, name: str) -> Locator:

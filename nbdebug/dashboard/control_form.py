@@ -6,6 +6,7 @@ import html
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import ipywidgets
@@ -46,12 +47,16 @@ class ControlForm:
         # taken the command from the queue without having applied the value yet.
         self._moved: dict[str, int] = {}
         self._remark: tuple[str, str] | None = None
+        # The last remark about a change; a refusal at once is none.
+        self._outcome: tuple[str, str] | None = None
         self._last_change: ControlChange | None = None
         self._open = False
         every = controls()
         # Samples are chosen in the table of worst samples.
         states = [state for state in every if state.spec.kind != "samples"]
         self._labels = {state.spec.name: str(state.spec.label) for state in every}
+        # What one of these does is not seen in the first view.
+        self._folded = {state.spec.name for state in states if state.spec.advanced}
         self._widgets: dict[str, ControlWidget] = {}
         for state in states:
             with self._without(state.spec.name):
@@ -100,6 +105,7 @@ class ControlForm:
         self.more.observe(self._on_more, "value")
         self.note = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 0", margin="2px 4px"))
         bar = ipywidgets.HBox([self.more, self.note])
+        bar.add_class("nbd-remarks")
         # The button stays above the controls that it shows, and so under the mouse.
         self.box = ipywidgets.VBox([self.first, bar, self.rest])
         self.box.add_class("nbd-rail")
@@ -145,7 +151,7 @@ class ControlForm:
 
     def update(self, snapshot: Snapshot, limit: int) -> int:
         """Show the values in force with at most `limit` messages; later ticks send the rest."""
-        self._read_refusals(snapshot)
+        self._read_outcomes(snapshot)
         sent = 0
         for send in (self._show_more, self._show_note, *self._refreshers()):
             if sent >= limit:
@@ -153,15 +159,20 @@ class ControlForm:
             sent += send()
         return sent
 
-    def _read_refusals(self, snapshot: Snapshot) -> None:
-        """Read refusals from the changes since the last tick."""
-        for change in reversed(snapshot.changes):
-            if change is self._last_change:
-                break
-            if change.status == "refused" and change.control in self._labels:
+    def _read_outcomes(self, snapshot: Snapshot) -> None:
+        """Read what became of the changes since the last tick."""
+        new = list(takewhile(lambda one: one is not self._last_change, reversed(snapshot.changes)))
+        for change in reversed(new):
+            name = change.control
+            if name not in self._labels:
+                continue
+            if change.status == "refused":
                 text = f"{format_value(change.new)} was refused: {change.note}"
-                self._remark = (change.control, text)
-                break
+                self._remark = self._outcome = (name, text)
+            elif name in self._folded and change.who == "dashboard" and change.note:
+                self._remark = self._outcome = (name, change.note)
+            elif self._remark is self._outcome and self._outcome and self._outcome[0] == name:
+                self._remark = None
         self._last_change = snapshot.changes[-1] if snapshot.changes else None
 
     def _refreshers(self) -> Iterator[Callable[[], int]]:

@@ -45,7 +45,7 @@ def usable(remedy: Remedy, known: Mapping[str, Any]) -> bool:
 def values_text(remedy: Remedy, labels: Mapping[str, str]) -> str:
     """Numbers that a remedy sets, such as "Learning rate 0.006"; "" without a number."""
     values = [
-        f"{labels.get(name, name)} {value:g}"
+        f"{labels.get(name, name)} {value:.3g}"
         for name, value in remedy.settings.items()
         if isinstance(value, float)
     ]

@@ -61,7 +61,7 @@ class GradNorm(Panel):
             made,
             [
                 ("gradient norm", [raw, band]),
-                ("after", [clipped]),
+                ("clipped", [clipped]),
                 ("threshold", [limit]),
                 *self.each.items,
             ],
@@ -95,7 +95,7 @@ class GradNorm(Panel):
         sink.set_data(self.few, few_points(before["x"], before["y"]))
         share = f"clipped now: {share_now(clipped):.0%}" if acts and clipped is not None else ""
         sink.set_prop(self.share, "text", share)
-        labels = ("before clipping" if acts or ever else "gradient norm", "after", "threshold")
+        labels = ("unclipped" if acts or ever else "gradient norm", "clipped", "threshold")
         there = (len(before["x"]), len(after["x"]), np.isfinite(limit["y"]).any())
         for entry, label, visible in zip(self.entries, labels, there, strict=False):
             sink.set_prop(entry, "label", label)

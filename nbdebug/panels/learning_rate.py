@@ -11,14 +11,16 @@ from bokeh.models.ui import UIElement
 from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.lr_scaling import scaled_rates
-from nbdebug.core.records import Forecast
+from nbdebug.core.records import Array, Forecast
 from nbdebug.panels._by_optimizer import OptimizerCurves
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Column
+from nbdebug.plots.curves import spans_decades
 from nbdebug.plots.figures import hover, legend_above, time_figure
 from nbdebug.plots.markers import Markers
 from nbdebug.plots.plot_actions import PlotAction, PlotActions
 from nbdebug.plots.theme import BLUE, GREY, ORANGE
+from nbdebug.plots.y_scale import YScale
 
 
 class LearningRate(Panel):
@@ -47,13 +49,16 @@ class LearningRate(Panel):
             x_axis_label="step",
             y_axis_label="learning rate",
         )
-        made.y_range = DataRange1d(start=0, range_padding=0.08)
+        self.shown = ColumnDataSource({"x": [], "y": []})
+        corners = made.scatter("x", "y", source=self.shown, alpha=0)
+        made.y_range = DataRange1d(renderers=[corners], range_padding=0.08)
         made.yaxis.formatter = PrintfTickFormatter(format="%.2g")
         was = made.step("x", "lr", source=self.past, mode="after", color=BLUE, line_width=2)
         ghost = made.line("x", "lr", source=self.ghost, color=GREY, line_dash=[2, 4], line_width=2)
         coming = made.line(
             "x", "lr", source=self.coming, color=ORANGE, line_dash=[8, 4], line_width=2
         )
+        self.scale = YScale(made)
         for line in (was, ghost, coming):
             hover(made, line, [("step", "@x{0,0}"), ("learning rate", "@lr{0.00e+0}")], "mouse")
         self.each = OptimizerCurves(self, made, "lr", in_steps=True)
@@ -82,12 +87,22 @@ class LearningRate(Panel):
         ghost = (empty, empty) if forecast is None else (forecast.ghost_step, forecast.ghost_lr)
         sink.set_data(self.ghost, {"x": ghost[0], "lr": ghost[1]})
         self.each.read(snapshot)
+        self._show(np.concatenate([lr, ahead[1], ghost[1], self.each.values(-np.inf, np.inf)]), x)
         self.each.send(self.entries[3:])
         self.context.mark_in_steps(self.marks, snapshot)
         known = past is not None or bool(len(ahead[0]))
         self.note("" if known else "Press Run to see the learning rate.")
         self.describe(**{"learning rate": lr})
         sink.set_actions(self.name, batch_size_actions(snapshot))
+
+    def _show(self, rates: Array, x: Column) -> None:
+        """Show all rates, on a logarithmic axis if they span decades, else from 0 on."""
+        log = spans_decades(rates)
+        self.scale.switch(self.context.sink, log)
+        known = rates[np.isfinite(rates)]
+        ends = [float(known.min()) if log else 0.0, float(known.max())] if len(known) else []
+        at = [float(x[0]) if len(x) else 0.0] * len(ends)
+        self.context.sink.set_data(self.shown, {"x": at, "y": ends})
 
 
 SIZES = {"batch_size": "The batch size", "accumulate": "The number of batches a step"}

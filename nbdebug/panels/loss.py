@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import BasicTicker, ColumnDataSource, LinearScale, LogScale
+from bokeh.models import ColumnDataSource
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
@@ -13,7 +13,8 @@ from nbdebug.panels._train_val import TrainValCurves
 from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel, why_empty
 from nbdebug.plots.flags import Flags, flags
 from nbdebug.plots.theme import GREY
-from nbdebug.plots.ticks import log_ticker, number_ticks
+from nbdebug.plots.ticks import number_ticks
+from nbdebug.plots.y_scale import YScale
 
 SMOOTHING_OPTIONS = (("0.9", "medium"), ("0", "off"), ("0.6", "light"), ("0.97", "strong"))
 SCALE_OPTIONS = (("auto", "auto"), ("linear", "linear"), ("log", "log"))
@@ -52,14 +53,7 @@ class Loss(Panel):
         self.curves = TrainValCurves(self, made, "loss", more, self.each.items)
         self.train = self.curves.sources["train"]
         self.flags, self.figure = Flags(made), made
-        linear = BasicTicker(num_minor_ticks=0, desired_num_ticks=5)
-        log = log_ticker()
-        self.scales = {
-            "linear": (LinearScale(), linear),
-            "log": (LogScale(), log),
-        }
-        # Scales and tickers for later use must be in the document from the start.
-        made.tags = [model for models in self.scales.values() for model in models]
+        self.scale = YScale(made)
         return made
 
     def update(self, snapshot: Snapshot) -> None:
@@ -70,7 +64,7 @@ class Loss(Panel):
         self.each.read(snapshot)
         log, window = self._logarithmic(curves.train["mean"]), context.window(snapshot)
         self.note(why_empty(curves.values, "Press Run to see the loss."))
-        self._switch_scale("log" if log else "linear")
+        self.scale.switch(context.sink, log)
         shown = curves.robust_range(window, log, self.each.values(*window))
         context.show_window(snapshot, *(shown or (0.1, 1.0)))
         curves.send(log)
@@ -100,10 +94,3 @@ class Loss(Panel):
         columns = {"x": np.concatenate(x), "y": np.concatenate(y)}
         self.context.sink.set_data(self.gone, columns)
         self.context.sink.set_prop(self.curves.entries[3], "visible", bool(snapshot.branches))
-
-    def _switch_scale(self, kind: str) -> None:
-        scale, ticker = self.scales[kind]
-        sink = self.context.sink
-        sink.set_prop(self.figure, "y_scale", scale)
-        sink.set_prop(self.figure.yaxis[0], "ticker", ticker)
-        sink.set_prop(self.figure.ygrid[0], "ticker", ticker)

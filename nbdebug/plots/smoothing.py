@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nbdebug.core.records import Array, ControlChange
 from nbdebug.core.series import Series
 from nbdebug.plots.columns import MAX_ROWS
-from nbdebug.plots.curves import significant
+from nbdebug.plots.curves import significant, spans_decades
 
 SMOOTHING = 0.9
 # Of two changes closer than this, the second is part of the same turn of a dial.
@@ -101,7 +101,7 @@ def smoothed_series(series: Series, limit: int = MAX_ROWS, changes: Sequence[flo
 def drawn_average(
     series: Series, changes: Sequence[float] = (), weight: float = SMOOTHING
 ) -> Array:
-    """`smoothed` from one control change to the next, to five digits.
+    """The average from one control change to the next, to five digits.
 
     Every new point moves all earlier ones, by less and less.
 
@@ -110,7 +110,22 @@ def drawn_average(
             a change belongs to those after it.
     """
     parts = np.split(series.mean, _starts(series.step, changes))
-    return significant(np.concatenate([smoothed(part, weight) for part in parts]))
+    return significant(np.concatenate([_along_trend(part, weight) for part in parts]))
+
+
+def _along_trend(values: Array, weight: float) -> Array:
+    """`smoothed`, and where values span decades the average of their ratios to a trend.
+
+    The mean of both sides of a curve that bends upwards lies above it: on the logarithmic axis on
+    which a loss falls by decades, far above. The trend is the average of the logarithms.
+    """
+    if not spans_decades(values):
+        return smoothed(values, weight)
+    known = values[np.isfinite(values)]
+    trend = np.exp(smoothed(np.log(values), weight))
+    with np.errstate(over="ignore"):
+        found: Array = trend * smoothed(values / trend, weight)
+    return np.clip(found, known.min(), known.max())
 
 
 def _starts(steps: NDArray[np.int64], changes: Sequence[float]) -> list[int]:

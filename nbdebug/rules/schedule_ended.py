@@ -29,7 +29,9 @@ class ScheduleEnded(Rule):
     MIN_STEPS_SHARE = 0.3
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        lr, edited = snapshot.series["lr"], snapshot.changed_at
+        # Changes close to each other count as one for other rules: here each tells by whom lr fell.
+        by_hand = (c.step for c in snapshot.changes if c.status == "applied" and c.control == "lr")
+        lr, edited = snapshot.series["lr"], max(snapshot.changed_at, *by_hand, 0)
         lr = lr.part(lr.step >= edited)
         if len(lr) < 2 or not np.isfinite(lr.last).all() or not float(lr.maximum.max()) > 0:
             return None

@@ -75,6 +75,40 @@ def test_on_a_narrow_page_the_controls_stand_above_the_plots(open_notebook: Open
     assert all(box[2] <= width + 1 for box in places.values())
 
 
+CUT = """() => {
+    const seen = [...document.querySelectorAll(
+        ".nbd-overview .nbd-keys, .nbd-rail .widget-label, .nbd-first .nbd-offer")]
+        .filter((one) => one.getClientRects().length);
+    const right = document.querySelector(".nbd-dashboard").getBoundingClientRect().right;
+    return seen.filter((one) => one.scrollWidth > one.clientWidth + 1
+        || one.getBoundingClientRect().right > right + 1).map((one) => one.textContent);
+}"""
+LINES = """() => [...new Set([...document.querySelectorAll(".nbd-tab")].map(
+    (one) => one.offsetTop))]"""
+TITLES = """() => [...document.querySelectorAll(".nbd-overview .nbd-title")].map(
+    (one) => one.clientHeight)"""
+WORDS = """() => {
+    const said = document.querySelector(".nbd-first .nbd-said");
+    return said.getClientRects().length && said.clientWidth * said.clientHeight;
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, pytest.param(900, marks=pytest.mark.long)])
+def test_a_sick_training_is_readable_on_a_small_page(open_notebook: Open, width: int) -> None:
+    notebook = opened(open_notebook, "dbg.run(200)\ndbg.set(lr=0.8)\ndbg.run(100)", width=width)
+    notebook.run_cell(1)
+    expect(notebook.page.get_by_role("button", name="Undo and go back")).to_be_visible()
+    until(lambda: _rows(notebook, "grad_norm") > 50, "the curves")
+    notebook.page.locator(".nbd-dashboard").evaluate("one => one.scrollIntoView()")
+    notebook.picture(f"first_view_sick_{width}")
+    assert notebook.page.evaluate(CUT) == []
+    # Of the sentence about 80 letters are seen.
+    assert notebook.page.evaluate(WORDS) >= 80 * 7 * 15
+    if width == 1280:
+        assert len(notebook.page.evaluate(LINES)) == 1
+        assert max(notebook.page.evaluate(TITLES)) < 30
+
+
 def test_sliders_have_names_and_speak_their_values(open_notebook: Open) -> None:
     notebook = opened(open_notebook)
     slider = notebook.page.get_by_role("slider", name="Learning rate")

@@ -6,6 +6,7 @@ import pytest
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import ControlChange, Status
 from nbdebug.dashboard.control_form import ControlForm
 
 
@@ -48,3 +49,33 @@ def test_one_message_opens_all_groups_below_the_button(board):
     assert board.update(Snapshot(), 1) == 1
     assert board.rest.layout.display == "flex"
     assert board.box.children[-1] is board.rest
+
+
+def said(board, *changes):
+    board.update(Snapshot(Status(), changes=changes), 9)
+    return board.note.value
+
+
+def changed(control, note, status="applied", who="dashboard"):
+    return ControlChange(5, 80, 0.5, control, 0.1, 0.2, who, "", status, note)
+
+
+def test_what_a_control_of_more_does_is_said_below_the_button_until_it_is_taken_back(board):
+    made = changed("decay", "Every 30 steps.")
+    assert "<b>Decay</b>: Every 30 steps." in said(board, made)
+    assert "Every 30 steps." in said(board, made)
+    assert said(board, made, changed("decay", "")) == ""
+    assert said(board, changed("lr", "A word.")) == ""
+    assert said(board, changed("decay", "A word.", who="api")) == ""
+
+
+def test_a_refusal_is_said_until_the_control_is_set(board):
+    refused = changed("lr", "too large.", status="refused")
+    assert "0.2 was refused: too large." in said(board, refused)
+    assert "too large." in said(board, refused, changed("decay", ""))
+    assert said(board, refused, changed("decay", ""), changed("lr", "")) == ""
+
+
+def test_a_refusal_at_once_outlives_a_change_that_was_asked_for_before_it(board):
+    board.remark("lr", "must be above 0")
+    assert "must be above 0" in said(board, changed("lr", ""))

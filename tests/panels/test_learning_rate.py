@@ -71,6 +71,21 @@ def test_past_forecast_and_ghost_are_drawn_where_they_are(context):
     assert list(drawn[panel.coming.id]["x"]) == [4]
 
 
+@pytest.mark.parametrize(
+    ("rates", "scale"),
+    [([0.1, 0.05], "LinearScale"), ([1e-3, 1.0], "LogScale"), ([1.0, 0.0], "LinearScale")],
+)
+def test_rates_over_decades_have_a_logarithmic_axis(context, rates, scale):
+    panel = LearningRate(context)
+    made = panel.build()
+    values = np.array(rates)
+    past = Series("lr", np.arange(2), values, values, values, values, np.ones(2, np.int32))
+    panel.update(Snapshot(series={"lr": past}, status=Status(step=2)))
+    assert type(context.sink.props[made.id, "y_scale"]).__name__ == scale
+    low = min(rates) if scale == "LogScale" else 0
+    assert context.sink.data[panel.shown.id]["y"] == [low, max(rates)]
+
+
 def test_a_new_batch_size_offers_both_scalings_until_the_rate_is_set():
     resized = change("batch_size", 64, 256)
     actions = batch_size_actions(Snapshot(changes=(resized,), latest={"lr": 1e-3}))

@@ -58,7 +58,7 @@ def test_with_clipping_the_threshold_and_the_share_are_there(shown):
                    **clipped(NORMS, 2.25, 0, 200))  # fmt: skip
     draw(panel, made)
     share = (NORMS[-50:] > 2.25).mean()
-    assert legend(panel, shown) == ["before clipping", "after", "threshold"]
+    assert legend(panel, shown) == ["unclipped", "clipped", "threshold"]
     assert shown.prop(panel.share, "text") == f"clipped now: {share:.0%}"
     limit = shown.of(panel.threshold)
     assert limit["x"][-1] == 199

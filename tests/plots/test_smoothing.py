@@ -84,6 +84,25 @@ def test_the_smoothed_curve_does_not_lag_behind_a_falling_loss() -> None:
     assert smoothed(step)[199] + smoothed(step)[200] == pytest.approx(1)
 
 
+@pytest.mark.parametrize("steps", [10, 30])
+def test_the_drawn_average_does_not_lie_above_a_loss_that_falls_by_decades(steps) -> None:
+    falling = np.exp(-np.arange(400) / steps) + 1e-3
+    np.testing.assert_allclose(smoothed_series(series(falling)), falling, rtol=0.03)
+
+
+def test_of_noise_over_decades_the_mean_is_drawn() -> None:
+    noise = np.random.default_rng(0).lognormal(-0.5, 1.0, 1000)
+    assert noise.max() > 100 * noise.min()
+    drawn, mean = smoothed_series(series(noise)), smoothed(noise)
+    assert np.mean(drawn / mean) == pytest.approx(1, abs=0.05)
+
+
+def test_values_at_both_ends_of_what_floats_hold_have_an_average() -> None:
+    wide = np.array([1e-300, 1e300] * 20 + [np.inf, np.nan])
+    drawn = smoothed_series(series(wide))
+    assert 1e-300 <= drawn.min() <= drawn.max() <= 1e300
+
+
 def test_nothing_finite_has_no_average() -> None:
     assert np.isnan(smoothed(np.array([np.nan, np.inf]))).all()
     assert smoothed(np.empty(0)).tolist() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -14,6 +15,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.plugins import discover
 from nbdebug.core.records import ControlChange, Status
 from nbdebug.rules._diagnosis import Diagnosis
+from nbdebug.rules._examples import example
 from nbdebug.rules.base import Rule, group_series
 from tests.inside import probes_of
 from tests.problems import blobs, tiny_mlp
@@ -112,3 +114,11 @@ def test_every_probe_measures_at_once_and_for_a_while_after_a_change() -> None:
         wanted = list(range(300, 341, every))
         # Units count as dead by the samples of several measurements.
         assert set(late) <= set(wanted) if name.startswith("dead/") else late == wanted, name
+
+
+def test_a_rate_that_was_turned_up_and_down_by_hand_is_no_ended_schedule() -> None:
+    lr = np.concatenate([np.full(300, 1e-3), [1.0], np.full(200, 1e-3)])
+    hand = (changed(300, old=1e-3, new=1.0), changed(301, old=1.0, new=1e-3))
+    rule, series = RULES["schedule_ended"](), {"lr": lr, "loss": np.linspace(2, 1, len(lr))}
+    assert rule.diagnose(example(series, changes=hand[:1])) is not None
+    assert rule.diagnose(example(series, changes=hand)) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.core.results.findings import Findings, Remedy, Symptom
 from nbdebug.examples.catalogue import SICK_TRAININGS
 from nbdebug.rules._examples import example
 from nbdebug.rules.base import Rule
@@ -172,6 +173,39 @@ def test_what_was_found_ahead_is_forgotten_by_a_rewind(dbg: nbd.Debugger) -> Non
     dbg.rules.remove("high_loss")
     dbg.rewind(2)
     assert not dbg.findings
+
+
+def test_where_training_is_paused_a_look_is_due_each_second(
+    dbg: nbd.Debugger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    rule = HighLoss()
+    dbg.rules.add(rule)
+    dbg.run(steps=10)
+    # A look that took three seconds is not repeated soon while training runs.
+    monkeypatch.setattr(rule, "diagnose", lambda snapshot: now.__setitem__(0, now[0] + 3))
+    dbg.rules.look_when_due()
+    monkeypatch.undo()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    for later, status, found in ((0.5, "paused", 0), (2, "running", 0), (2, "paused", 1)):
+        dbg.history.set_status(replace(dbg.history.status, state=status))
+        now[0] += later
+        dbg.rules.look_when_due()
+        assert ("high_loss" in dbg.history.results.of(Findings).names) == found
+
+
+def test_a_rewind_is_due_for_a_look_at_once(dbg: nbd.Debugger) -> None:
+    rule = HighLoss()
+    dbg.rules.add(rule)
+    dbg.run(steps=10)
+    dbg.rules.look_when_due()
+    rule.bound = 1e9
+    dbg.rules.look_when_due()
+    assert "high_loss" in dbg.history.results.of(Findings).names
+    dbg.rewind(2)
+    dbg.rules.look_when_due()
+    assert "high_loss" not in dbg.history.results.of(Findings).names
 
 
 def test_a_stop_for_a_value_that_is_not_finite_is_a_proof() -> None:

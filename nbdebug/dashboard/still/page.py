@@ -11,6 +11,7 @@ from nbdebug.core.control_spec import ControlState
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Findings
 from nbdebug.dashboard.still.plots import metric_names, picture
+from nbdebug.plots.figures import caption
 from nbdebug.plots.markers import format_value
 from nbdebug.runs.redaction.document import redact_document, redact_field
 
@@ -85,7 +86,8 @@ def _numbers(snapshot: Snapshot) -> str:
         names |= {metric: metric, f"val_{metric}": f"validation {metric}"}
     names["grad_norm"] = "gradient norm"
     known = [
-        f"{html.escape(text.replace('_', ' '))} <strong>{_number(snapshot.latest[name])}</strong>"
+        f"{html.escape(caption(text.replace('_', ' ')))} "
+        f"<strong>{_number(snapshot.latest[name])}</strong>"
         for name, text in names.items()
         if name in snapshot.latest
     ]

@@ -14,6 +14,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.dashboard.still.scale import Scale, value_scale
+from nbdebug.plots.figures import caption
 from nbdebug.plots.smoothing import change_steps, smoothed_series
 
 WIDTH, HEIGHT = 960, 230
@@ -21,6 +22,7 @@ LEFT, TOP, BOTTOM, GAP = 54, 26, 24, 14
 MAX_MARKS = 40
 MAX_SAMPLES = 500
 MAX_DOTS = 60
+MAX_TITLE_LENGTH = 18
 # Colours and greys that are readable on white and on black: the picture knows no theme.
 TRAINING, VALIDATION, CHANGE, INK = "#3388CC", "#DD6B20", "#B0689A", "#808080"
 
@@ -220,5 +222,5 @@ def _tick(value: float) -> str:
 
 
 def _text(text: str) -> str:
-    """Escaped text that fits above a plot."""
-    return html.escape(text if len(text) <= 30 else f"{text[:29]}…")
+    """Escaped text that fits above a plot, beside its legend."""
+    return html.escape(caption(text, MAX_TITLE_LENGTH))

@@ -31,7 +31,10 @@ function themeOf(model, c) {
   if (/Grid$/.test(model.type)) return model.grid_line_color && { grid_line_color: c.grid };
   if (model.type === "Legend") return { label_text_color: c.ink, inactive_fill_color: c.paper };
   if (model.tags?.includes("ink")) return { line_color: c.ink };
-  if (model.type === "Label") return { text_color: c.faint };
+  // Over a line of the plot the words would be crossed out.
+  if (model.type === "Label") {
+    return { text_color: c.faint, background_fill_color: c.paper, background_fill_alpha: 0.8 };
+  }
   if (model.type === "Text") return { text_color: c.ink };
   return null;
 }

@@ -191,6 +191,15 @@ def test_the_longest_training_fits_into_150_kilobytes():
     assert "<img" in page
 
 
+def test_a_metric_of_200_letters_covers_nothing():
+    name = "m" * 200
+    series = dict.fromkeys(("loss", name, f"val_{name}"), curves()["loss"])
+    page = still_page(snapshot(series), [], "net")
+    assert "m" * 41 not in page
+    titles = [text.text or "" for text in picture_of(page).iter(f"{SVG}text")]
+    assert max(len(text) for text in titles if text.lower().startswith("m")) <= 18
+
+
 def test_equal_states_give_equal_pages():
     """Else a notebook would differ in version control each time it is run."""
     pages = {still_page(snapshot(curves()), CONTROLS, "net") for _ in range(2)}
