@@ -97,7 +97,9 @@ class Surroundings:
 
     def capture_records(self) -> SurroundingsCopy:
         """Copy only the numbers, containers and iterators of a loop, and small tensors it binds."""
-        return self._with_records(RecordCopier(self._elsewhere(), cloned, trained=False), _is_bound)
+        large = self._written.wanted()
+        copier = RecordCopier(self._elsewhere(), cloned, trained=False, large=large)
+        return self._with_records(copier, _is_bound, large)
 
     def capture_for_validation(self) -> SurroundingsCopy:
         """Copy the state, and what only the loss counts.

@@ -42,6 +42,15 @@ def loop(epochs, batches):
             average = 0.9 * average + 0.1 * losses[-1]
     return average, losses
 """,
+    "a large array": """
+def loop(epochs, batches):
+    table = np.zeros((256, 9000))
+    for _ in epochs(3):
+        for x, y in batches(loader):
+            step(x, y, 1 / (1 + 0.1 * table[0, 0]))
+            table[0] += 1
+    return float(table[0, 0])
+""",
     "enumerate": """
 def loop(epochs, batches):
     seen = []

@@ -20,7 +20,7 @@ MAX_DATA_BYTES = 2**24
 # and the first checkpoint, which stays, so many.
 LOOK_BYTES, CHECKPOINT_BYTES = 2**28, 2**26
 # An array has no version: its checksum is compared, so often, and of so many bytes.
-MAX_COMPARISONS, MAX_COMPARED_BYTES = 4, 2**28
+MAX_COMPARISONS, MAX_COMPARED_BYTES = 8, 2**28
 
 
 class WrittenData:
