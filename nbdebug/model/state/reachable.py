@@ -94,11 +94,11 @@ class _Walk:
             self._records.see(place, value, bind, self._around)
         if type(value) in SIMPLE_TYPES or value is ABSENT:
             return
-        value = bare_optimizer(value)
+        given, value = value, bare_optimizer(value)
         if id(value) not in self._seen and len(self._seen) < MAX_VALUES:
             self._seen[id(value)] = value
             self._waiting.append((place, value, bind))
-        elif bind is not None and id(value) in self._seen:
+        elif bind is not None and id(value) in self._seen and value is given:
             # Another variable that holds the same, such as a batch that is kept for the next step.
             self._aliases.append((place, value, bind))
 
