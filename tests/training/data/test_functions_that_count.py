@@ -277,7 +277,16 @@ def test_looks_and_rewinds_leave_them_as_they_were(reader: str, kind: str) -> No
         assert bitwise_equal((state(dbg), functions.told()), expected(reader, kind, STEPS))
 
 
-@pytest.mark.parametrize(("reader", "kind"), PAIRS)
+def test_a_resume_without_what_came_later_is_refused() -> None:
+    reader, kind = "a dataset", "an attribute that comes later"
+    with debugger(READERS[reader](made(kind).change), name="n") as dbg:
+        dbg.run(steps=4)
+    data = READERS[reader](made(kind).change)
+    with pytest.raises(nbd.NbdebugError, match="count, which its functions count with, is not as"):
+        nbd.Debugger.resume("n", timelines.net(), data, nn.CrossEntropyLoss(), runs=None)
+
+
+@pytest.mark.parametrize(("reader", "kind"), [one for one in PAIRS if "comes later" not in one[1]])
 def test_a_resume_goes_on_with_them(reader: str, kind: str) -> None:
     with debugger(READERS[reader](made(kind).change), name="n") as dbg:
         dbg.run(steps=4)

@@ -465,7 +465,7 @@ def _telling(begin: Callable[[Any], Any], began: list[int]) -> Callable[[Any], A
     return told
 
 
-GIVEN = itertools.count()
+GIVEN = (number for number in itertools.count())
 
 
 class Outside(IterableDataset[Any]):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +14,16 @@ from nbdebug.model.state.reachable import reachable
 from nbdebug.model.state.values.iterators import RESTORED_TYPES, KeptIterator
 from nbdebug.model.state.values.kept import AsIs, Constant, Done, Kept
 from nbdebug.model.state.values.kept_records import KeptNames
-from nbdebug.model.state.values.places import ABSENT, GENERATOR_TYPES, held_by, value_at
+from nbdebug.model.state.values.places import (
+    ABSENT,
+    GENERATOR_TYPES,
+    held_by,
+    put,
+    set_in_class,
+    value_at,
+)
 from nbdebug.model.state.values.plain import PlainReader
+from nbdebug.model.state.values.reached import Reached
 from nbdebug.model.state.values.record_file import records_from_plain
 from nbdebug.model.state.values.records import Records
 from nbdebug.model.state.values.surroundings_copy import Record, restore_records
@@ -43,17 +52,25 @@ class FunctionRecords:
         # A tensor that a function writes into counts like a list.
         tensors = [one for one in found if isinstance(one.value, torch.Tensor)]
         self._records, self._spaces = [*records.found, *tensors], records.spaces
+        self._names = [frozenset(_names_in(space)) for space in self._spaces]
 
     def copies(self, copier: DataCopier) -> list[Record]:
         """Copies of the records as they are now."""
         moving = copier.moving
         found = [
             Record(one.place, _copied(copier, one.place, value_at(one.bind, one.value)), one.bind)
-            for one in self._records
+            for one in (*self._records, *self._later())
         ]
         # An iterator beside the data is none that the data is read from.
         copier.moving = moving
         return [*found, *(Record("", KeptNames(space), None) for space in self._spaces)]
+
+    def _later(self) -> Iterator[Reached]:
+        """Attributes that functions and classes did not have at the beginning."""
+        for space, names in zip(self._spaces, self._names, strict=True):
+            for name in _names_in(space).keys() - names:
+                bind = partial(set_in_class if isinstance(space, type) else put, space, name)
+                yield Reached(name, _names_in(space)[name], bind)
 
     def write(self, plain: Any, copies: Sequence[Record], reader: PlainReader, done: Done) -> None:
         """Write what a file holds, as `records_to_plain` gave it.
@@ -80,6 +97,13 @@ def moved_records(
     for one in records:
         if one.place and type(moved(one.kept, [o.get(one.place) for o in there])) is not AsIs:
             yield one
+
+
+def _names_in(space: Any) -> Mapping[str, Any]:
+    """Attributes of a function, as a dict, or of a class."""
+    if isinstance(space, type):
+        return vars(space)
+    return space if isinstance(space, dict) else {}
 
 
 def _copied(copier: DataCopier, place: str, value: Any) -> Kept:
