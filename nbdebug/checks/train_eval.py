@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import torch
 from torch import nn
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.error_text import describe_error
+from nbdebug.core.error_text import describe_error, kind_of
 from nbdebug.core.results.checks.check_result import Outcome, Proposal
 from nbdebug.errors import LoopLeft
-from nbdebug.model.module.forward import first_samples
+from nbdebug.model.module.forward import first_samples, tensors_of
+from nbdebug.model.module.hooks import after_forward, before_forward
 from nbdebug.model.module.modes import depends_on_mode
 from nbdebug.model.state.model_state import RngState
 
@@ -83,18 +85,64 @@ class TrainEval(Check):
             (few, "in eval mode forward raised", "fail"),
             (first_samples(context.batch, 1), "in eval mode a single sample raised", "warning"),
         ):
+            forward = _Forward(context.model)
             try:
-                context.look(batch)
+                with forward:
+                    context.look(batch)
             except LoopLeft:
                 if status == "fail":
                     raise
             except Exception as error:
+                validated = context.samples.held_out is not None
+                if status == "fail" and not forward.is_at_fault and not validated:
+                    return Outcome(
+                        "not_applicable", f"the step is made for training mode: {kind_of(error)}."
+                    )
+                if not forward.is_at_fault and status == "warning":
+                    # The loss may be one of several samples.
+                    continue
                 remedy = (
                     "Fix forward, which also fails in validation; .squeeze() is a common cause."
                 )
                 said = f"{words} {describe_error(error)}"
                 return Outcome(status, said, "no exception", remedy)  # type: ignore[arg-type]
         return None
+
+
+class _Forward:
+    """Calls of the model in a look that raised.
+
+    Attributes:
+        is_at_fault: True if its forward raised, or dropped the first dimension.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model, self._begun, self._ended = model, 0, 0
+        self._rows: int | None = None
+        self._dropped = False
+
+    def __enter__(self) -> None:
+        self._hooks = (
+            before_forward(self._model, self._begins), after_forward(self._model, self._ends)
+        )  # fmt: skip
+
+    def __exit__(self, *error: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    @property
+    def is_at_fault(self) -> bool:
+        return self._begun > self._ended or self._dropped
+
+    def _begins(self, _: nn.Module, given: tuple[Any, ...]) -> None:
+        self._begun += 1
+        rows = [len(one) for one in tensors_of(given) if one.ndim]
+        self._rows = rows[0] if rows else None
+
+    def _ends(self, _: nn.Module, given: Any, outputs: Any) -> None:
+        self._ended += 1
+        kept = [one.ndim > 0 and len(one) == self._rows for one in tensors_of([outputs])]
+        self._dropped = self._dropped or (self._rows is not None and not any(kept))
 
 
 def _differences(context: CheckContext) -> tuple[float, float] | None:
