@@ -116,10 +116,10 @@ def _is_too_sure(found: ClassTargets, lowered: torch.Tensor) -> bool:
     sure = likely.gather(-1, lowered[found.counted][:, None])[:, 0]
     # Not 1 - sure, of which rounding leaves nothing.
     doubt = likely.scatter(-1, lowered[found.counted][:, None], 0.0).sum(-1).clamp_min(1e-30)
-    pull = found.pull[found.counted] / doubt
+    pull = (found.pull[found.counted] / doubt).clamp_min(1e-30).log()
     apart, together = doubt.log().mean() - doubt.log(), pull - pull.mean()
     related = apart @ together / (apart.norm() * together.norm()).clamp_min(1e-12)
-    grows = float(related) > MIN_RELATION and float(together.norm()) > MIN_APART * pull.norm()
+    grows = float(related) > MIN_RELATION and float(together.square().mean()) > MIN_APART**2
     return bool((sure >= likely.amax(-1)).all()) and grows
 
 
