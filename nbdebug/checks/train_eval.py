@@ -11,7 +11,7 @@ from torch import nn
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.error_text import describe_error, kind_of
-from nbdebug.core.results.checks.check_result import Outcome, Proposal
+from nbdebug.core.results.checks.check_result import OTHER_INPUTS, Outcome, Proposal
 from nbdebug.errors import LoopLeft
 from nbdebug.model.module.forward import first_samples, tensors_of
 from nbdebug.model.module.hooks import after_forward, before_forward
@@ -51,7 +51,10 @@ class TrainEval(Check):
         broken = self._eval_runs(context)
         if broken is not None:
             return broken
-        found = _differences(context)
+        given: list[list[torch.Tensor]] = []
+        found = _differences(context, given)
+        if _differ(given):
+            return Outcome("pass", f"both modes run; {OTHER_INPUTS}", "both modes run")
         if found is None:
             return Outcome(
                 "pass", "both modes run, also with one sample in eval mode", "both modes run"
@@ -145,10 +148,27 @@ class _Forward:
         self._dropped = self._dropped or (self._rows is not None and not any(kept))
 
 
-def _differences(context: CheckContext) -> tuple[float, float] | None:
+def _differ(given: list[list[torch.Tensor]]) -> bool:
+    """True if the model got other inputs in training mode, and the same in both of eval mode."""
+    if len(given) != 3:
+        return False
+    first, trained, again = given
+
+    def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+        return len(one) == len(other) and all(map(torch.equal, one, other))
+
+    return same(first, again) and not same(first, trained)
+
+
+def _differences(
+    context: CheckContext, given: list[list[torch.Tensor]]
+) -> tuple[float, float] | None:
     """Difference of outputs between modes, and within eval mode, in parts of their size.
 
     Each call begins with the same random numbers. None where the outputs are no tensor.
+
+    Args:
+        given: takes what the model got in each call.
     """
     few, drawn = first_samples(context.batch, TESTED_SAMPLES), RngState.capture()
     found = []
@@ -158,12 +178,22 @@ def _differences(context: CheckContext) -> tuple[float, float] | None:
             context.train()
         else:
             context.model.eval()
-        found.append(context.look(few)[1])
+        inputs: list[torch.Tensor] = []
+        hook = before_forward(context.model, lambda _, args, to=inputs: to.extend(_copied(args)))
+        try:
+            found.append(context.look(few)[1])
+        finally:
+            hook.remove()
+        given.append(inputs)
     first, trained, again = found
     if not all(isinstance(one, torch.Tensor) for one in found):
         return None
     scale = float(first.abs().max()) or 1.0
     return tuple(float((one - first).abs().max()) / scale for one in (trained, again))  # type: ignore[return-value]
+
+
+def _copied(args: Any) -> list[torch.Tensor]:
+    return [one.detach().clone() for one in tensors_of(args)]
 
 
 def _uses_training_flag(model: nn.Module) -> bool:

@@ -198,3 +198,39 @@ def test_a_fault_beside_such_a_distribution_is_named() -> None:
 
     torch.manual_seed(0)
     assert of(Bounded(), coded)["output_activation"].status == "fail"
+
+
+def blended(model: nn.Module, batch: Any) -> Any:
+    share = 0.7 if model.training else 1.0
+    out = model(share * batch[0] + (1 - share) * batch[0].flip(0))
+    return functional.cross_entropy(out, batch[1]), out, batch[1]
+
+
+def noisy(model: nn.Module, batch: Any) -> Any:
+    noise = torch.randn_like(batch[0]) if model.training else 0.0
+    out = model(batch[0] + 0.5 * noise)
+    return functional.cross_entropy(out, batch[1]), out, batch[1]
+
+
+def erased(model: nn.Module, batch: Any) -> Any:
+    out = model(functional.dropout(batch[0], 0.3, model.training))
+    return functional.cross_entropy(out, batch[1]), out, batch[1]
+
+
+def scaled(model: nn.Module, batch: Any) -> Any:
+    x = batch[0] * (0.8 + 0.4 * torch.rand(len(batch[0]), 1)) if model.training else batch[0]
+    out = model(x)
+    return functional.cross_entropy(out, batch[1]), out, batch[1]
+
+
+def halved(model: nn.Module, batch: Any) -> Any:
+    """The same inputs, and other outputs: validation judges another model."""
+    out = model(batch[0]) * (0.5 if model.training else 1.0)
+    return functional.cross_entropy(out, batch[1]), out, batch[1]
+
+
+@pytest.mark.parametrize("step_fn", [blended, noisy, erased, scaled])
+def test_inputs_that_are_altered_in_training_only_are_no_fault_of_the_modes(step_fn: Any) -> None:
+    torch.manual_seed(0)
+    assert of(plain(3), step_fn)["train_eval"].status == "pass"
+    assert of(plain(3), halved)["train_eval"].status == "warning"
