@@ -57,8 +57,7 @@ class ZeroGradient(Check):
             # Of biases, zero is the right gradient where a difference or BatchNorm follows.
             weights = [name for name, p in zero.items() if p.ndim > 1 and name not in missing]
             if not missing.keys() - before and not weights:
-                total = len(named)
-                return Outcome("pass", f"{total} of {total} parameters get a gradient", "all")
+                return Outcome("pass", f"all {len(named)} parameters get a gradient", "all")
         said = f" in {updates} updates" if updates else ""
         if weights:
             # One layer may rest without harm; if nothing learns, or nothing varies, it is cut.
