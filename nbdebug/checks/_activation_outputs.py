@@ -41,7 +41,7 @@ class Watched:
         first: key of the first call in one pass over the model, of later calls as well.
         peaks: tensors [N, units], the largest |output| of each unit over its positions.
         edges: tensors [N, units], the share of positions near a limit of the output range.
-        values: tensors [N, features], the first outputs of each sample.
+        values: tensors [N, features], outputs of each sample from all of its channels and places.
     """
 
     kind: str
@@ -53,7 +53,7 @@ class Watched:
     def take(self, output: torch.Tensor) -> None:
         """Record the output of one call."""
         out = output.detach().float()
-        self.values.append(out.flatten(1)[:, :MAX_FEATURES].clone())
+        self.values.append(_spread(out.flatten(1)))
         units = out.flatten(2) if out.ndim > 3 else _rows(out)[:, :, None]
         self.peaks.append(units.abs().amax(2))
         if self.kind in OUTPUT_RANGES:
@@ -61,6 +61,14 @@ class Watched:
             margin = EDGE_MARGIN * (high - low)
             at_edge = (units < low + margin) | (units > high - margin)
             self.edges.append(at_edge.float().mean(2))
+
+
+def _spread(flat: torch.Tensor) -> torch.Tensor:
+    """At most 256 columns of a tensor [N, features], from its first to its last."""
+    count = flat.shape[1]
+    if count <= MAX_FEATURES:
+        return flat.clone()
+    return flat[:, torch.linspace(0, count - 1, MAX_FEATURES, device=flat.device).long()]
 
 
 def _rows(out: torch.Tensor) -> torch.Tensor:

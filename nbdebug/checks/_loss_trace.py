@@ -102,13 +102,16 @@ class LossTrace:
         return [] if made is None else list(_terms(made, 1.0))[:MAX_TERMS]
 
 
-def loss_trace(context: CheckContext) -> LossTrace | str:
-    """Evaluate the loss of the first batch in training mode, and watch; or why that is not seen."""
+def loss_trace(context: CheckContext, batch: Any = None) -> LossTrace | str:
+    """Evaluate the loss of a batch in training mode, and watch; or why that is not seen.
+
+    Without `batch`, it is the first one.
+    """
     context.train()
     trace = LossTrace()
-    batch = _tensors(context.batch)
-    with _Watch(trace, context.model, batch):
-        trace.loss = context.evaluate(context.batch)[0]
+    batch = context.batch if batch is None else batch
+    with _Watch(trace, context.model, _tensors(batch)):
+        trace.loss = context.evaluate(batch)[0]
     if not isinstance(trace.loss, torch.Tensor) or not trace.seen:
         return "the operations of the loss are not seen."
     return trace
@@ -169,7 +172,9 @@ class _Watch(TorchFunctionMode):
             if graph and name in ("item", "tolist", "numpy", "__float__", "__int__"):
                 trace.left.append(Operation(name, user_line()))
             return
-        sources = _sources(name, before, len(made), outside=not self._depth)
+        # What has no graph is compared with nothing, such as the outputs of a teacher.
+        learns = any(tensor.requires_grad for tensor in made)
+        sources = _sources(name, before, len(made), outside=learns and not self._depth)
         cut = next((each.cut for each in before if each.cut is not None), None)
         scalar = len(made) == 1 and made[0].numel() == 1
         lost = graph and not any(tensor.requires_grad for tensor in made)

@@ -7,6 +7,7 @@ import math
 import torch
 
 from nbdebug.checks._context import CheckContext, alike
+from nbdebug.checks._unlabelled import has_label
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.precision import wide
@@ -44,6 +45,8 @@ class LabelNoise(Check):
         inputs, labels = (torch.cat([pair[part] for pair in pairs]) for part in (0, 1))
         if labels.is_floating_point() or labels.ndim != 1 or not inputs.is_floating_point():
             return Outcome("not_applicable", "the targets are not one class label per sample.")
+        known = has_label(labels)
+        inputs, labels = inputs[known], labels[known]
         flat = inputs[:MAX_SAMPLES].flatten(1).float()
         labels = labels[:MAX_SAMPLES]
         classes, place = torch.unique(labels, return_inverse=True)

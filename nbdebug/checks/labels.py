@@ -14,6 +14,7 @@ from nbdebug.checks._model_calls import batch_tensors
 from nbdebug.checks._padding import marks_padding
 from nbdebug.checks._regression_targets import regression_targets
 from nbdebug.checks._smooth_targets import SmoothTargets, smooth_targets
+from nbdebug.checks._unlabelled import has_label
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
@@ -90,6 +91,7 @@ class Labels(Check):
         classes, place = torch.unique(targets, return_inverse=True)
         weights = None if drawn else _weights(context, targets)
         each = wide(torch.ones_like(place) if weights is None else weights)
+        each = each * has_label(targets)
         share = torch.zeros(len(classes), dtype=each.dtype, device=place.device)
         share.index_add_(0, place.flatten(), each.flatten())
         kept = share > 0

@@ -24,8 +24,8 @@ FACTORS = (100.0, 1000.0)
 # Of a loss that falls in proportion, such as a critic's score, ten times the way is ten times.
 MAX_PROPORTION = 20.0
 MIN_RANGE = 20.0
-# Smooth labels leave the target class no less.
-MIN_SURE = 0.5
+# Of the pull for the doubt in a sample, that grows with how sure it is.
+MIN_RELATION, MIN_APART = 0.5, 0.02
 
 
 class LossDirection(Check):
@@ -50,8 +50,10 @@ class LossDirection(Check):
         if isinstance(step, str):
             return Outcome("not_applicable", step)
         tensors, seen = batch_tensors(context), ""
-        for call in step.calls:
+        for number, call in enumerate(step.calls):
             classes = self._classes(call, tensors)
+            if classes is False and _are_drawn(context, number, call):
+                classes = None
             scored = {found.place for found in class_targets(call)}
             for place, output, gradient in call.read():
                 if place in scored:
@@ -85,27 +87,49 @@ class LossDirection(Check):
     def _classes(self, call: ModelCall, tensors: list[torch.Tensor]) -> bool | None:
         """True if the scores of the classes in the batch are raised, False if lowered."""
         for found in class_targets(call):
-            if not found.falls and _is_too_sure(found):
+            if not found.falls and _is_too_sure(found, found.wanted):
                 continue
             if labels_of(found, tensors) is not None and found.falls:
                 # Of two classes, raising one is lowering the other: the labels tell them apart.
                 return True
             if found.classes == 2:
                 other = found._replace(wanted=1 - found.wanted)
-                if labels_of(other, tensors) is not None and not _are_weighted(tensors, 1):
+                labels = labels_of(other, tensors)
+                if labels is not None and _is_too_sure(found, other.wanted):
+                    continue
+                if labels is not None and not _are_weighted(tensors, 1):
                     return False
             if found.classes > 2 and (found.falls or not _are_weighted(tensors, 1)):
                 return found.falls
         return None
 
 
-def _is_too_sure(found: ClassTargets) -> bool:
-    """True if scores are led back the more the surer they are, as by smooth labels."""
+def _is_too_sure(found: ClassTargets, lowered: torch.Tensor) -> bool:
+    """True if scores are led back the more the surer they are, as by smooth labels or a bonus.
+
+    A wrong sign pulls each sample by the doubt that is left of its class.
+
+    Args:
+        lowered: the class [N, ...] whose score is led back.
+    """
     likely = wide(found.outputs[found.counted]).softmax(-1)
-    sure = likely.gather(-1, found.wanted[found.counted][:, None])[:, 0]
-    pull = found.pull[found.counted]
-    together = (sure - sure.mean()) @ (pull - pull.mean())
-    return bool((sure > MIN_SURE).all()) and float(together) >= 0
+    sure = likely.gather(-1, lowered[found.counted][:, None])[:, 0]
+    # Not 1 - sure, of which rounding leaves nothing.
+    doubt = likely.scatter(-1, lowered[found.counted][:, None], 0.0).sum(-1).clamp_min(1e-30)
+    pull = (found.pull[found.counted] / doubt).clamp_min(1e-30).log()
+    apart, together = doubt.log().mean() - doubt.log(), pull - pull.mean()
+    related = apart @ together / (apart.norm() * together.norm()).clamp_min(1e-12)
+    grows = float(related) > MIN_RELATION and float(together.square().mean()) > MIN_APART**2
+    return bool((sure >= likely.amax(-1)).all()) and grows
+
+
+def _are_drawn(context: CheckContext, number: int, call: ModelCall) -> bool:
+    """True if the classes are others when the step is made again: sampled actions, no targets."""
+    step = watched_step(context, context.batch)
+    if isinstance(step, str) or len(step.calls) <= number:
+        return False
+    before, after = class_targets(call), class_targets(step.calls[number])
+    return [one.wanted.tolist() for one in before] != [one.wanted.tolist() for one in after]
 
 
 def _away(seen: str) -> Outcome:

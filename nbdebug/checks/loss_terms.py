@@ -9,6 +9,8 @@ from nbdebug.checks._loss_trace import COMPARED, LEARNT, Term, loss_trace
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 
+OTHER_BATCHES = 4
+
 
 class LossTerms(Check):
     """Checks that each term of the loss has a gradient, and that none outweighs the data.
@@ -41,34 +43,60 @@ class LossTerms(Check):
         for number, term in enumerate(terms, 1):
             if term.edge is None and term.source & LEARNT and not _is_cancelled(term, terms):
                 return self._constant(number, len(terms), term)
-        bare = [_gradient_norm(context, term) for term in terms]
-        norms = [abs(term.factor) * norm for term, norm in zip(terms, bare, strict=True)]
-        total = sum(norms)
-        if not total > 0:
+        shares, drowned = self._shares(context, terms)
+        if not shares:
             return Outcome("not_applicable", "no term has a gradient.")
-        shares = [norm / total for norm in norms]
+        if drowned:
+            drowned &= self._elsewhere(context, terms)
         largest = max(range(len(terms)), key=lambda place: shares[place])
         parts = "; ".join(
             f"term {number} is {term.value:.3g} with {_percent(share)} of the gradient"
             for number, (term, share) in enumerate(zip(terms, shares, strict=True), 1)
         )
-        drowned = [
-            place
-            for place, (term, norm) in enumerate(zip(terms, norms, strict=True))
-            # A factor below 1 is the user's own weight.
-            if term.source & COMPARED and max(bare[place], norm) < self.MIN_SHARE * total
-        ]
         expected = f"{self.MIN_SHARE:.0%} of the gradient for a term that reads the data"
         if not drowned:
             return Outcome("pass", parts, expected)
-        lines = [terms[place].made.line for place in (largest, drowned[0])]
+        lines = [terms[place].made.line for place in (largest, min(drowned))]
         where = "; ".join(line for line in dict.fromkeys(lines) if line)
         return Outcome(
-            "warning", f"term {largest + 1} outweighs term {drowned[0] + 1}: {parts}"
+            "warning", f"term {largest + 1} outweighs term {min(drowned) + 1}: {parts}"
             + (f" ({where})" if where else ""), f"at least {expected}",
             "Reduce all terms in the same way (mean or sum), standardise targets of different "
             "scales, or weigh the terms.",
         )  # fmt: skip
+
+    def _shares(self, context: CheckContext, terms: list[Term]) -> tuple[list[float], set[int]]:
+        """Shares of the gradient by term, and the places of those that are drowned."""
+        bare = [_gradient_norm(context, term) for term in terms]
+        norms = [abs(term.factor) * norm for term, norm in zip(terms, bare, strict=True)]
+        total = sum(norms)
+        if not total > 0:
+            return [], set()
+        drowned = {
+            place
+            for place, (term, norm) in enumerate(zip(terms, norms, strict=True))
+            # A factor below 1 is the user's own weight.
+            if term.source & COMPARED and max(bare[place], norm) < self.MIN_SHARE * total
+        }
+        return [norm / total for norm in norms], drowned
+
+    def _elsewhere(self, context: CheckContext, terms: list[Term]) -> set[int]:
+        """Places that are drowned in other steps too, with a weight that stays as it is.
+
+        A weight may be drawn for each batch, or grow from 0; an advantage may be 0 in one of them.
+        """
+        drowned = set(range(len(terms)))
+        others = [*context.batches[1:], context.batch]
+        with context.in_turn():
+            for batch in others[:OTHER_BATCHES]:
+                trace = loss_trace(context, batch)
+                there = [] if isinstance(trace, str) else [t for t in trace.terms() if t.source]
+                if len(there) != len(terms):
+                    return set()
+                drowned &= self._shares(context, there)[1]
+                both = enumerate(zip(terms, there, strict=True))
+                drowned -= {place for place, (a, b) in both if a.factor != b.factor}
+        return drowned
 
     def _constant(self, number: int, count: int, term: Term) -> Outcome:
         cut = term.cut

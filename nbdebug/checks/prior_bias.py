@@ -22,7 +22,7 @@ class PriorBias(Check):
 
     With rare classes, or targets far from 0, the first steps only learn the class frequencies or
     the mean. A last bias set to the log of the class frequencies, or to the mean, saves these
-    steps.
+    steps. Classes of the places of a picture or a sequence are uneven by nature and not judged.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -58,6 +58,9 @@ class PriorBias(Check):
         zero = min(context.loss_value(begin, targets), context.loss_value(now, targets))
         saved = 1 - best / zero if zero > 0 else 0.0
         seen = f"the best bias starts at loss {best:.4g} instead of {zero:.4g}: {saved:.0%} lower"
+        if logits and targets.ndim > 1 and outputs.ndim > 2:
+            # Of the places of a picture most are background, by nature.
+            return Outcome("pass", seen, "anything, of classes of places")
         if saved > self.MAX_SAVED_SHARE:
             value = "the log of the class frequencies" if mean is None else f"the mean, {mean:.3g}"
             remedy = f"Initialise the last bias with {value}, or standardise the targets."

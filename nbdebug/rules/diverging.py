@@ -25,8 +25,8 @@ class Diverging(Rule):
     """The loss has risen by at least half of its earlier decrease, and stays there.
 
     Steps that are too large leave the minimum. The cause is often a learning-rate schedule or a
-    change of a control. A negative loss that vanishes, as that of a policy gradient, does not
-    diverge.
+    change of a control. A negative loss that vanishes, or that comes back to 0 while its gradient
+    fades, as that of a policy gradient, does not diverge.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -44,6 +44,8 @@ class Diverging(Rule):
     WINDOW = WINDOW
     EXPLOSION = 4.0
     MAX_VANISHING_SHARE = 0.1
+    MAX_START_SHARE = 0.25
+    MAX_FADED = 0.9
     # Of the loss at the start: so little is left that the first window has won all already.
     MAX_SETTLED_SHARE = 0.01
 
@@ -58,6 +60,7 @@ class Diverging(Rule):
         calm = rise < 2 * noise and not self._explodes(medians, best)
         # Advantages vanish as a policy gets good, and its loss with them.
         calm = calm or abs(now) <= self.MAX_VANISHING_SHARE * -float(medians[best])
+        calm = calm or self._returns(snapshot, loss.mean, medians, best)
         calm = calm or 0 <= now <= self.MAX_SETTLED_SHARE * float(loss.mean[: self.WINDOW].max())
         if best > len(medians) - 3 or now <= bound or calm:
             return None
@@ -69,6 +72,22 @@ class Diverging(Rule):
             *warm_up(snapshot, since),
         )  # fmt: skip
         return Symptom(now, bound, since, seen, remedies, downsampled(loss.mean))
+
+    def _returns(self, snapshot: Snapshot, loss: Array, medians: Array, best: int) -> bool:
+        """True if a loss comes back to 0, where it began, and its gradient fades on the way.
+
+        Whatever has a minimum has a smaller gradient there than far away. What weighs samples by
+        advantages or scores has none: the loss is large where there is most to gain.
+        """
+        lowest = float(medians[best])
+        start = min(abs(float(loss[:5].mean())), abs(float(medians[0])))
+        if lowest >= 0 or medians[-2:].max() >= 0 or start > self.MAX_START_SHARE * -lowest:
+            return False
+        norm = snapshot.series.get("grad_norm")
+        if norm is None or len(norm) != len(loss):
+            return False
+        norms = window_medians(norm.mean, self.WINDOW)
+        return float(norms[-4:].mean()) < self.MAX_FADED * float(norms[best])
 
     def _explodes(self, medians: Array, best: int) -> bool:
         """True if the loss rises from window to window, beyond all that it was before."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.checks.check_result import OTHER_INPUTS
 from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.base import Rule, downsampled
@@ -15,7 +16,8 @@ class SuspiciousValidation(Rule):
 
     New samples are rarely easier than training samples. Validation samples may also be training
     samples, may be of another kind (cleaner labels, easier cases), or may be preprocessed
-    differently.
+    differently. Where the check `train_eval` saw that a step mixes or disturbs its inputs in
+    training mode only, its loss is of harder samples, and nothing is said.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -32,6 +34,8 @@ class SuspiciousValidation(Rule):
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         val, loss = snapshot.series["val_loss"], snapshot.series["loss"]
         if len(val) < self.PATIENCE + 1 or snapshot.latest.get("dropout", 0.0) > 0:
+            return None
+        if any(one.name == "train_eval" and OTHER_INPUTS in one.seen for one in snapshot.checks):
             return None
         since = int(val.step[-self.PATIENCE])
         known = loss.mean[loss.step >= since]

@@ -89,3 +89,42 @@ def test_a_loss_that_is_learnt_at_once_does_not_diverge(end: float) -> None:
     loss = np.concatenate([fast, end * (1 - np.exp(-np.arange(200) / 20))])
     assert Diverging().diagnose(example({"loss": loss})) is None
     assert Diverging().diagnose(example({"loss": np.concatenate([loss, np.full(60, 2.0)])}))
+
+
+RETURNING = {
+    "a policy": (0.0, 0.35, 0.06, 60), "with a bonus": (-0.06, 0.34, 0.04, 60),
+    "an actor and a critic": (0.02, 0.28, 0.03, 100), "slowly": (-0.02, 0.3, 0.12, 100),
+    "scores of a critic": (0.1, 5.0, 1.0, 200),
+}  # fmt: skip
+
+
+def returning(kind: str) -> np.ndarray:
+    start, depth, left, down = RETURNING[kind]
+    back = left + (depth - left) * np.exp(-np.arange(300) / 60)
+    loss = np.concatenate([np.full(20, start), np.linspace(start, -depth, down), -back])
+    return loss + 0.3 * depth * NOISE[: len(loss)]
+
+
+@pytest.mark.parametrize("kind", RETURNING)
+def test_a_loss_weighted_by_advantages_returns_to_0_with_its_gradient(kind: str) -> None:
+    loss = returning(kind)
+    gradient = np.interp(np.arange(len(loss)), [0, 80, len(loss)], [0.3, 0.6, 0.35])
+    assert Diverging().diagnose(example({"loss": loss, "grad_norm": gradient})) is None
+
+
+@pytest.mark.parametrize("kind", RETURNING)
+def test_a_similarity_that_gets_lost_does_not(kind: str) -> None:
+    """The further a loss is from its minimum, the larger is its gradient."""
+    loss = returning(kind)
+    gradient = np.interp(np.arange(len(loss)), [0, 80, len(loss)], [0.6, 0.1, 0.5])
+    assert Diverging().diagnose(example({"loss": loss, "grad_norm": gradient}))
+    # Without the gradient nobody can tell.
+    assert Diverging().diagnose(example({"loss": loss}))
+
+
+@pytest.mark.parametrize(("start", "end"), [(1.0, -0.6), (0.0, 0.9), (-1.0, -0.5)])
+def test_nor_one_that_was_an_error_or_ends_above_its_start(start: float, end: float) -> None:
+    down, back = np.linspace(start, -3.0, 100), np.linspace(-3.0, end, 140)
+    loss = np.concatenate([np.full(20, start), down, back, np.full(60, end)]) + NOISE[:320]
+    gradient = np.linspace(0.6, 0.3, 320)
+    assert Diverging().diagnose(example({"loss": loss, "grad_norm": gradient}))

@@ -187,7 +187,7 @@ def _captured(sampler: Any) -> tuple[State, str]:
 
 
 def _functions_of(sampler: Any) -> FunctionRecords:
-    """What the functions of a sampler, and those inside it, count with."""
+    """Records of the functions of a sampler and of those inside it."""
     parts = list(_samplers(sampler))
     held = [pair for part in parts for pair in attributes_of(part)]
     functions = [(name, value) for name, value in held if isinstance(value, FUNCTION_TYPES)]

@@ -47,9 +47,8 @@ class LoopBody(Handoff):
 
     Attributes:
         step: number of the step; updates: what is seen of it; looks: batches without an update.
-        unavailable: controls that a loop cannot take, with the reason.
+        unavailable: controls that a loop cannot take, and why; planned: epochs that it asked for.
         schedulers: that step on its optimizer, None to find those that the loop reaches.
-        planned: number of epochs that the loop asked for.
         let_run: called when a loop begins, while `begins`; started: what it returned last.
     """
 

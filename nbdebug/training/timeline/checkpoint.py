@@ -90,12 +90,8 @@ class Checkpoint:
         unknown = CHECKPOINT_BYTES if session.untried else 0
         surroundings = session.surroundings.capture(copy, records=True, unknown=unknown)
         gradients = _carried(session, copy)
-        tensors = (
-            gradients.tensors
-            + weights.tensors()
-            + surroundings.tensors
-            + [t for o in optimizers.values() for t in o.tensors()]
-        )
+        tensors = gradients.tensors + weights.tensors() + surroundings.tensors
+        tensors += [t for o in optimizers.values() for t in o.tensors()]
         return cls(
             Counters(session.step, session.samples, session.epoch, session.skipped),
             cursor,
@@ -115,7 +111,7 @@ class Checkpoint:
             loop.after_update.capture(),
             {name: part.window.copied() for name, part in session.clipping.parts.items()},
             gradients,
-            None if session.held_out is None else session.held_out.capture(),
+            _held_out(session),
         )
 
     def restore(self, loop: Loop, controls: ControlSet, *, restart_data: bool = False) -> None:
@@ -178,6 +174,10 @@ class Checkpoint:
         session.grad_norms = session.with_gradient = ()
         loop.reset()
         loop.after_update.restore(self.after_update)
+
+
+def _held_out(session: Session) -> HeldOut | None:
+    return None if session.held_out is None else session.held_out.capture()
 
 
 def _tensors(optimizers: dict[str, OptimizerCopy]) -> list[torch.Tensor]:

@@ -16,6 +16,7 @@ from nbdebug.core.records import Notice, StepRecord
 from nbdebug.core.results.timeline import Difference, ReplayResult
 from nbdebug.errors import NonFiniteError, NotRepeatableError, TaskStopped
 from nbdebug.model.state.copying import to_host
+from nbdebug.training.data.passes.held_out import HeldOut
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
@@ -55,13 +56,11 @@ class Rerun:
             TaskStopped: `progress` was told to stop.
         """
         session, (step, cursor) = self._loop.session, target
-        held_out = session.held_out
-        known = None if held_out is None else held_out.capture()
+        known = None if session.held_out is None else session.held_out.capture()
         base.restore(self._loop, self._controls)
         events = deque(self._edits.events[base.cursor : cursor])
         observer.begin()
-        difference: Difference | None = None
-        compared = 0
+        difference, compared = None, 0
         while True:
             while events and events[0].step <= session.step:
                 with observer.event(events[0]):
@@ -76,12 +75,16 @@ class Rerun:
             difference = difference or found
             if records is not None:
                 records.append(record)
-        if held_out is not None and known is not None:
-            # Steps that are made again validate only for a schedule that listens.
-            held_out.go_on(step, known)
+        self._held_out(step, known)
         if difference is not None:
             difference = replace(difference, where=find_nondeterminism(session))
         return ReplayResult(base.step, step, compared, difference)
+
+    def _held_out(self, step: int, known: HeldOut | None) -> None:
+        """Set val_data on, since steps that are made again validate only for some schedules."""
+        held_out = self._loop.session.held_out
+        if held_out is not None and known is not None:
+            held_out.go_on(step, known)
 
     @contextmanager
     def rolled_back(self, keep: bool) -> Iterator[Checkpoint]:

@@ -8,6 +8,8 @@ from typing import Literal
 Verdict = Literal["pass", "warning", "fail", "not_applicable", "not_run"]
 # The loop makes no step again; it hides its outputs and targets.
 Reason = Literal["", "cannot_repeat", "hidden"]
+# Said by the check of the modes, minded by the rule of a validation that is too good.
+OTHER_INPUTS = "the step gives the model other inputs in training mode"
 
 CHECKLIST_STEPS = {
     1: "Start simple",

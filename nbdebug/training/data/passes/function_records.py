@@ -32,7 +32,7 @@ from nbdebug.training.data.passes.moved import moved
 
 
 class FunctionRecords:
-    """What functions and classes of data reach: random generators, and what they count with.
+    """Random generators that functions and classes of data reach, and what they count with.
 
     Args:
         kinds: classes of the objects of the data.

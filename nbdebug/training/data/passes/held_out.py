@@ -31,7 +31,7 @@ class HeldOut:
 
 
 class HeldOutState:
-    """What held-out data hold: dataset, transforms, collate_fn, and what decides their order.
+    """State of held-out data: dataset, transforms, collate_fn, and what decides their order.
 
     Args:
         data: as given; indexed: the state of a dataset in it that is read by index.

@@ -159,22 +159,20 @@ class CheckRunner:
             outcome = self._without_look(check, str(error), error.kind)
         except BaseException as error:
             raise_interrupt(error)
+            # What the check tried out is put back first: the step itself is asked if it runs.
+            _put_back(guard)
             if context.out_of_range is None and _model_runs(context):
-                # The training runs, so the check does not fit it.
-                said = f"the check does not fit this training: {describe_error(error)}"
+                said = f"the check does not fit this training: {_first_line(error)}"
                 outcome = Outcome("not_applicable", NO_BATCH if context.batch is None else said)
             else:
                 outcome = _failed(error, "The check failed")
-        guard.restore_records()
-        if guard.moved():
-            guard.restore()
-            if left := guard.moved(loose=False):
-                outcome = Outcome(
-                    "fail",
-                    f"The check changed {', '.join(left)} and could not restore it.",
-                    "no change",
-                    "Press Reset or create a new Debugger; please report this check.",
-                )
+        if _put_back(guard) and (left := guard.moved(loose=False)):
+            outcome = Outcome(
+                "fail",
+                f"The check changed {', '.join(left)} and could not restore it.",
+                "no change",
+                "Press Reset or create a new Debugger; please report this check.",
+            )
         return outcome
 
     def _without_look(self, check: Check, why_not: str, kind: LeftKind = "left") -> Outcome:
@@ -204,9 +202,7 @@ class CheckRunner:
         except BaseException as error:
             # What the loop raises it raises again when training goes on.
             raise_interrupt(error)
-        guard.restore_records()
-        if guard.moved():
-            guard.restore()
+        _put_back(guard)
 
     def _draw(self, guard: StateGuard) -> list[Any]:
         try:
@@ -246,6 +242,20 @@ class CheckRunner:
             samples = all_samples(session, seen, of_loader=bool(self._left) and body.repeats)
             found.append(make(session, *loss_of_steps(session, seen), data, samples, rebuilt=True))
         return found
+
+
+def _put_back(guard: StateGuard) -> bool:
+    """Write the copies back; True if more than records was changed."""
+    guard.restore_records()
+    moved = bool(guard.moved())
+    if moved:
+        guard.restore()
+    return moved
+
+
+def _first_line(error: BaseException) -> str:
+    """Class and first line of the message: what follows may be a tensor of a trial."""
+    return describe_error(error).split("\n", 1)[0]
 
 
 def _model_runs(context: CheckContext) -> bool:
