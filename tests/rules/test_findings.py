@@ -64,6 +64,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "early_clipping",
         "failed_check",
         "kept_by_reference",
+        "impossible_metric",
         "log_hides_nan",
         "no_update",
         "not_finite",

@@ -13,6 +13,13 @@ class MetricNames:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedLines:
+    """Lines of a loop of the user's own that log values, by the name of the series."""
+
+    lines: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LoopSchedule:
     """Schedulers that a loop of the user's own steps, in words; "" without any."""
 
