@@ -49,6 +49,11 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "renewed_optimizer": (
         *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "gradient_spike",
     ),
+    "scaled_update": (
+        *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "exploding_gradients",
+        "gradient_spike", "not_finite", "dead_units", "saturated_units", "constant_output",
+        "clipping_too_hard", "failed_check", "warned_check",
+    ),
     "scaled_clipping": (*NO_PROGRESS, "updates_too_small", "clipping_too_hard"),
     "validation_in_train_mode": ("stale_batchnorm", "overfitting", "suspicious_validation"),
     "validation_inputs": ("overfitting", "suspicious_validation"),

@@ -119,6 +119,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "repeated_backward",
         "updates_taken_back",
         "scaled_clipping",
+        "scaled_update",
         "schedule_use",
         "slow_average",
         "undivided_losses",

@@ -73,6 +73,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "repeated_backward",
         "updates_taken_back",
         "scaled_clipping",
+        "scaled_update",
         "schedule_use",
         "slow_average",
         "undivided_losses",

@@ -97,6 +97,19 @@ class ScaledClipping:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaledUpdate:
+    """A loop of its own made an update with gradients that a GradScaler had not unscaled.
+
+    Attributes:
+        step: the first step in which it did; scale: of the gradients; line: of the update.
+    """
+
+    step: int
+    scale: float
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LoopClipping:
     """A loop of its own clips its gradients to a fraction, update by update.
 
