@@ -49,6 +49,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "renewed_optimizer": (
         *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "gradient_spike",
     ),
+    "one_sided_targets": ("constant_output", "vanishing_gradients", "saturated_units"),
     "scaled_update": (
         *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "exploding_gradients",
         "gradient_spike", "not_finite", "dead_units", "saturated_units", "constant_output",

@@ -114,6 +114,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "cleared_gradients",
         "collapsed_embeddings",
         "early_clipping",
+        "one_sided_targets",
         "plateau_direction",
         "renewed_optimizer",
         "repeated_backward",

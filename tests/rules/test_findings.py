@@ -68,6 +68,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "log_hides_nan",
         "no_update",
         "not_finite",
+        "one_sided_targets",
         "not_reproducible",
         "renewed_optimizer",
         "repeated_backward",

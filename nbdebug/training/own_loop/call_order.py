@@ -28,6 +28,7 @@ from nbdebug.training.own_loop.schedulers.plateau_calls import PlateauCalls
 from nbdebug.training.own_loop.schedulers.use import ScheduleUse
 from nbdebug.training.own_loop.seen.accumulation import Accumulation
 from nbdebug.training.own_loop.seen.hard_clipping import Bounds, HardClipping
+from nbdebug.training.own_loop.seen.one_sided import OneSided
 from nbdebug.training.own_loop.seen.scaled_updates import ScaledUpdates
 from nbdebug.training.own_loop.seen.taken_back import TakenBackUpdates
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer
@@ -54,15 +55,13 @@ class CallOrder:
         self._batches = self._step = 0
         self._schedules, self._plateaus = ScheduleUse(), PlateauCalls()
         self._taken_back, self._accumulation = TakenBackUpdates(), Accumulation()
-        self._hard, self._scales = HardClipping(), ScaledUpdates()
+        self._hard, self._scales, self._sides = HardClipping(), ScaledUpdates(), OneSided()
         self.begin(False)
 
-    def attach(self, loop: Loop, parameters: Named) -> None:
-        """Set the loop of the training, whose history takes what is found.
-
-        Args:
-            parameters: that the only optimizer holds; none where there are several.
-        """
+    def attach(self, loop: Loop, optimizers: Sequence[WatchedOptimizer]) -> None:
+        """Set the loop of the training, whose history takes what is found, and its optimizers."""
+        # Those that the only optimizer holds.
+        parameters = optimizers[0].parameters if len(optimizers) == 1 else ()
         self._history, self._model = loop.history, loop.session.model
         self._schedules.attach(loop)
         self._plateaus.attach(loop)
@@ -72,6 +71,7 @@ class CallOrder:
         self._held = {id(parameter) for _, parameter in parameters}
         self._hard.attach(loop.history, self._held)
         self._scales.attach(loop)
+        self._sides.attach(loop.history, optimizers)
         # Of a model that was passed in eval mode a notice tells.
         self._trained = self._model.training
 
@@ -102,11 +102,15 @@ class CallOrder:
         if self._watched:
             with suppress(Exception):
                 self._scales.before_update(one)
+            with suppress(Exception):
+                self._sides.before_update(one, self._step)
 
     def before_backward(self, roots: Sequence[torch.Tensor]) -> None:
         """See the losses of a backward pass, whose graphs it will free."""
         with suppress(Exception):
             self._accumulation.see_factors(roots)
+        with suppress(Exception):
+            self._sides.before_backward(roots)
 
     def backward(
         self, name: str, roots: Sequence[torch.Tensor], before: Marks, after: Marks

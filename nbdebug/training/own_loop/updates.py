@@ -69,7 +69,7 @@ class LoopUpdates(UpdateNumbers):
         self._loop = loop
         self.optimizers = found = watched_optimizers(loop.session)
         alone = found[0].parameters if len(found) == 1 else ()
-        self.order.attach(loop, alone)
+        self.order.attach(loop, found)
         self.validation.attach(loop, alone)
 
     def clear(self, watched: bool) -> None:
