@@ -49,6 +49,10 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "renewed_optimizer": (
         *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "gradient_spike",
     ),
+    "bounded_weights": (
+        *NO_PROGRESS, "updates_too_small", "updates_too_large", "constant_output", "missed_class",
+        "vanishing_gradients", "unchanged_parameters", "dead_units",
+    ),
     "one_sided_targets": ("constant_output", "vanishing_gradients", "saturated_units"),
     "scaled_update": (
         *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "exploding_gradients",

@@ -111,6 +111,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "impossible_metric",
         "log_hides_nan",
         "no_update",
+        "bounded_weights",
         "cleared_gradients",
         "collapsed_embeddings",
         "early_clipping",

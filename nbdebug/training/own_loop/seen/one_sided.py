@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from nbdebug.core.history.history import History
-from nbdebug.core.results.loop_facts import OneSidedTargets
+from nbdebug.core.results.loops.compared import OneSidedTargets
 from nbdebug.model.origin.graph import graph_nodes, name_of, saved
 from nbdebug.model.origin.source_line import user_line
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer

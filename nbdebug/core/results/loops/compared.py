@@ -22,3 +22,17 @@ class OneSidedTargets:
     updates: int = 0
     calls: int = 0
     line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundedWeights:
+    """Other code than the optimizer holds the weights within a bound, behind each update.
+
+    Attributes:
+        step: of the last update that was looked at, None if this is over.
+        bound: largest size of a weight; share: of the weights that are at it.
+    """
+
+    step: int | None
+    bound: float = 0.0
+    share: float = 0.0
