@@ -158,7 +158,7 @@ def _descended(
 
 
 def _moved_at_zero(context: CheckContext, model: Reachable, targets: torch.Tensor) -> torch.Tensor:
-    """Where the loss has a gradient [N, ...] if the outputs are 0 before the last operation."""
+    """Places [N, ...] with a gradient if the outputs are 0 before the last operation."""
     free = torch.zeros_like(model.free, requires_grad=True)
     loss = context.loss_of(model.outputs(free), targets)
     if not loss.requires_grad or not bool(torch.isfinite(loss.detach())):
