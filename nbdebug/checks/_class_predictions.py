@@ -10,6 +10,7 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.errors import DataError
 from nbdebug.model.module.forward import split
+from nbdebug.model.precision import wide
 
 MAX_CLASSES, MAX_SAMPLES, MAX_PLACES = 1000, 2048, 16384
 DEFAULT_IGNORE_INDEX = -100
@@ -123,3 +124,11 @@ def _of_two(
     if not bool((high | (targets == 0)).all()) and not bool((high | (targets == -1)).all()):
         return None
     return high.flatten().long(), outputs.reshape(-1, 1)
+
+
+def class_recall(found: ClassPredictions, middle: float) -> float:
+    """Share of right predictions, the mean over the classes."""
+    classes, place = found.labels.unique(return_inverse=True)
+    right = wide(found.predicted(middle) == found.labels)
+    count = torch.bincount(place, minlength=len(classes))
+    return float((torch.bincount(place, right, minlength=len(classes)) / count).mean())

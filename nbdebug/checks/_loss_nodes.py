@@ -54,15 +54,15 @@ def crossings(nodes: Iterable[tuple[str, Any]]) -> Iterator[Crossing]:
             # Its result is a number; it keeps what it compares.
             compared = saved(node, "self")
             both = None if compared is None else tuple(compared.shape)
-        operands = list(_operands(node, name in CRITERIA))
-        if both is None or any(producer in PAIRING for producer, _ in operands):
+        found = list(operands(node, name in CRITERIA))
+        if both is None or any(producer in PAIRING for producer, _ in found):
             continue
         # By an operand that is no tensor of the graph the result may be a matrix anyway.
-        others = _kept(node)
-        for _, one in operands:
-            if not _crosses(one, both):
+        others = kept_shapes(node)
+        for _, one in found:
+            if not crosses(one, both):
                 continue
-            rest = [shape for shape in (*(s for _, s in operands), *others) if shape != one]
+            rest = [shape for shape in (*(s for _, s in found), *others) if shape != one]
             other = next((shape for shape in rest if shape != both), None)
             if other is None and both in rest and name not in CRITERIA:
                 continue
@@ -90,7 +90,7 @@ def axis_of(saved_dim: Any) -> int:
     return number - 2**64 if number >= 2**63 else number
 
 
-def _operands(node: Any, criterion: bool) -> Iterator[tuple[str, Shape]]:
+def operands(node: Any, criterion: bool = False) -> Iterator[tuple[str, Shape]]:
     """Operations that made the operands with a gradient, and their shapes."""
     for following, place in node.next_functions:
         if following is None:
@@ -103,7 +103,7 @@ def _operands(node: Any, criterion: bool) -> Iterator[tuple[str, Shape]]:
             yield name_of(following), shape
 
 
-def _kept(node: Any) -> list[Shape]:
+def kept_shapes(node: Any) -> list[Shape]:
     """Shapes of operands that a node keeps, as they were before they were expanded."""
     found = (saved(node, name) for name in OTHERS)
     return [
@@ -113,7 +113,7 @@ def _kept(node: Any) -> list[Shape]:
     ]
 
 
-def _crosses(one: Shape, both: Shape) -> bool:
+def crosses(one: Shape, both: Shape) -> bool:
     """True if an operand is expanded along an axis as long as the first that it had itself."""
     filled = (1,) * (len(both) - len(one)) + one
     expanded = [n for own, n in zip(filled, both, strict=True) if own == 1 and n > 1]

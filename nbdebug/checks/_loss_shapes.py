@@ -66,6 +66,10 @@ class LossShapes(TorchFunctionMode):
     number of axes, of which one was given an axis inside the loss, are paired on purpose. So are
     two outputs of which one was made a column inside the loss.
 
+    Attributes:
+        products: lines of the user's code that multiply tensors, by the shape of the result where
+            that is of neither.
+
     Args:
         outputs, targets: arguments of the loss, in any structure.
         metric: follow them through a metric, which may compare them and has no gradient.
@@ -76,6 +80,7 @@ class LossShapes(TorchFunctionMode):
         self._metric = metric
         self._names = ARITHMETIC | CRITERIA | (COMPARISONS if metric else frozenset())
         self.clashes: list[Clash] = []
+        self.products: dict[tuple[int, ...], str] = {}
         self._depth = self.calls = 0
         # Tensors are kept with their marks, so that no id is used twice.
         self._marks: dict[int, tuple[torch.Tensor, int]] = {}
@@ -112,6 +117,9 @@ class LossShapes(TorchFunctionMode):
     def _follow(
         self, name: str, args: Any, known: list[tuple[tuple[int, ...], int]], result: Any
     ) -> None:
+        after = tuple(getattr(result, "shape", ()))
+        if name in ("mul", "multiply") and all(after != shape for shape, _ in known):
+            self.products.setdefault(after, user_line())
         mark = 0
         for _, each in known:
             mark |= each

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from nbdebug.checks._averaged_products import averaged_products
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_nodes import crossings
 from nbdebug.checks._loss_shapes import Clash, LossShapes
@@ -37,7 +38,7 @@ class Broadcast(Check):
     order = 5
     title = "Shapes of outputs and targets"
     source = "PyTorch, broadcasting semantics; TheDeepChecker (2022)"
-    explains = ("initial_loss", "overfit")
+    explains = ("initial_loss", "overfit", "zero_gradient")
 
     def examine(self, context: CheckContext) -> Outcome:
         if context.loss_fn is None:
@@ -93,10 +94,27 @@ def _of_step(context: CheckContext) -> Outcome:
     context.train()
     trace = LossShapes((), context.batch)
     with calls_observed(context.model, trace), torch.enable_grad(), trace:
-        context.evaluate(context.batch)
+        loss = context.evaluate(context.batch)[0]
     if not trace.calls:
         return Outcome("not_applicable", "the step calls no module of the model.")
-    return _judge(f"calls of the model in the step: {trace.calls}", trace.clashes)
+    found = _judge(f"calls of the model in the step: {trace.calls}", trace.clashes)
+    return (_of_products(loss, trace) or found) if found.status == "pass" else found
+
+
+def _of_products(loss: torch.Tensor, trace: LossShapes) -> Outcome | None:
+    """Outcome where a loss is a mean of the products of all with all."""
+    for one in averaged_products(loss):
+        line = trace.products.get(one.both)
+        return Outcome(
+            "fail",
+            f"the loss is a mean of products {one.both}: {one.one} and {one.other} broadcast"
+            + (f" ({line})" if line else "")
+            + ", so that each sample meets the factors of all others",
+            EXPECTED,
+            "Give both factors the same shape, for example by .squeeze(1) of the one that is a "
+            "column.",
+        )
+    return None
 
 
 def _judge(seen: str, clashes: list[Clash]) -> Outcome:

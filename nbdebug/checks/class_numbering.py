@@ -6,13 +6,17 @@ from typing import NamedTuple
 
 import torch
 
+from nbdebug.checks._channel_order import permuted_channels
 from nbdebug.checks._class_likeness import are_alike
-from nbdebug.checks._class_predictions import ClassPredictions, class_predictions
+from nbdebug.checks._class_predictions import (
+    ClassPredictions,
+    class_predictions,
+    class_recall,
+)
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._samples import limited_by_time
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
-from nbdebug.model.precision import wide
 
 MIN_SAMPLES, MAX_NAMED = 8, 3
 EXPECTED = "the same number for the same class"
@@ -47,7 +51,8 @@ class ClassNumbering(Check):
     missing in one of them moves all others, and the validation accuracy measures the numbers. A
     model that was trained shows it: it predicts one class as another, each as a different one. A
     model that errs predicts several classes as the same one, and inputs unlike those of training
-    are left to other checks.
+    are left to other checks. Where another order of the colour channels makes it right, the
+    pictures of one part are BGR.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -72,7 +77,7 @@ class ClassNumbering(Check):
         if isinstance(train, str):
             return Outcome("not_applicable", train)
         middle = train.middle
-        recall = _recall(train, middle)
+        recall = class_recall(train, middle)
         if recall < self.MIN_TRAIN_RECALL:
             words = f"the model is right for {recall:.0%} of the training samples of a class: this "
             return Outcome("not_applicable", f"{words}needs a model that was trained.")
@@ -84,9 +89,12 @@ class ClassNumbering(Check):
             words = f"no class of the validation data has {MIN_SAMPLES} samples."
             return Outcome("not_applicable", words)
         seen = f"right for {recall:.0%} of the training samples of a class, for "
-        seen += f"{_recall(held_out, middle):.0%} of the validation samples"
+        seen += f"{class_recall(held_out, middle):.0%} of the validation samples"
         moved = self._moved(classes, held_out, train)
         if moved:
+            order = permuted_channels(context, middle, recall)
+            if order is not None:
+                return _told_channels(order, seen)
             alike = are_alike(train, held_out, [(one.number, one.predicted) for one in moved])
             if alike or (alike is None and len(moved) >= self.MIN_MOVED):
                 return _told(moved, seen)
@@ -115,14 +123,6 @@ class ClassNumbering(Check):
         return one.samples * (one.share - 0.5) >= self.MIN_BEYOND_HALF
 
 
-def _recall(found: ClassPredictions, middle: float) -> float:
-    """Share of right predictions, the mean over the classes."""
-    classes, place = found.labels.unique(return_inverse=True)
-    right = wide(found.predicted(middle) == found.labels)
-    count = torch.bincount(place, minlength=len(classes))
-    return float((torch.bincount(place, right, minlength=len(classes)) / count).mean())
-
-
 def _classes(found: ClassPredictions, middle: float) -> list[_Class]:
     """The classes of which there are enough samples."""
     predicted, classes = found.predicted(middle), []
@@ -147,6 +147,17 @@ def _is_own_index(
         return False
     order = [one.predicted for one in classes]
     return order == sorted(set(order)) and len(classes) == len(numbers)
+
+
+def _told_channels(order: tuple[int, ...], seen: str) -> Outcome:
+    return Outcome(
+        "fail",
+        f"{seen}, and for nearly as many as in training once the channels of the validation inputs "
+        f"are in the order {order}",
+        "channels in the same order in both parts",
+        "Read both parts in the same order of colours, such as by "
+        "cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for pictures of OpenCV, which are BGR.",
+    )
 
 
 def _told(moved: list[_Class], seen: str) -> Outcome:

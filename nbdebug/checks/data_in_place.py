@@ -27,7 +27,8 @@ class DataInPlace(Check):
 
     `x -= mean` or `x.mul_(2)` on an array that the dataset holds changes the data itself: each
     epoch sees other numbers, which drift or shrink to nothing, and no run can be repeated. Samples
-    are read again to see if they are the same, and a step is watched for writes to its batch.
+    are read again to see if they are the same, and a step is watched for writes to its batch, also
+    of a loop that goes through a list of batches. To write the same numbers again does no harm.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -38,6 +39,7 @@ class DataInPlace(Check):
     title = "Data is not changed in place"
     source = "PyTorch, in-place operations; numpy, copies and views"
     explains = ("seeds", "input_scale")
+    sees_step = True
 
     def examine(self, context: CheckContext) -> Outcome:
         held = context.samples.held
@@ -80,15 +82,21 @@ class DataInPlace(Check):
         tensors = [one for one in leaves(batch) if isinstance(one, torch.Tensor)]
         versions = [one._version for one in tensors]
         lines = _Writes(tensors)
+        stored, expected = kept.storages(), "data that stays as it is"
         context.train()
-        with torch.enable_grad(), lines:
+        with torch.enable_grad(), context.in_turn():
+            with lines:
+                context.evaluate(batch)
+            pairs = zip(tensors, versions, strict=True)
+            written = [one for one, version in pairs if one._version != version]
+            if not any(one.untyped_storage().data_ptr() in stored for one in written):
+                return Outcome("pass", "reading and a step leave the data as it is", expected)
+            kept.renew()
             context.evaluate(batch)
-        pairs = zip(tensors, versions, strict=True)
-        written = [one for one, version in pairs if one._version != version]
-        stored = kept.storages()
-        expected = "data that stays as it is"
-        if not any(one.untyped_storage().data_ptr() in stored for one in written):
-            return Outcome("pass", "reading and a step leave the data as it is", expected)
+            # Behind this context the data of a loop go back.
+            drifts = bool(kept.changed())
+        if not drifts:
+            return Outcome("pass", "a step writes the same numbers into its batch again", expected)
         where = f": {lines.line}" if lines.line else ""
         return Outcome(
             "fail", f"a step writes into its batch, which is the stored data itself{where}",

@@ -73,6 +73,9 @@ class LossOptimum(Check):
             return Outcome(
                 "pass", f"the loss falls to {best.loss:.3g} along the outputs", "a minimum"
             )
+        if not bool(best.moved.all()) and bool(best.moved.any()):
+            # Of outputs that are far on the right side the gradient is rounded to 0.
+            best = best._replace(moved=best.moved | _moved_at_zero(context, model, targets))
         return self._compared(context, targets, best)
 
     def _compared(self, context: CheckContext, targets: torch.Tensor, best: _Best) -> Outcome:
@@ -152,6 +155,16 @@ def _descended(
         moved |= now.grad != 0
         optimizer.step()
     return _Best(kept, model.outputs(kept), last, moved) if math.isfinite(last) else None
+
+
+def _moved_at_zero(context: CheckContext, model: Reachable, targets: torch.Tensor) -> torch.Tensor:
+    """Places [N, ...] with a gradient if the outputs are 0 before the last operation."""
+    free = torch.zeros_like(model.free, requires_grad=True)
+    loss = context.loss_of(model.outputs(free), targets)
+    if not loss.requires_grad or not bool(torch.isfinite(loss.detach())):
+        return torch.zeros_like(free, dtype=torch.bool)
+    loss.backward()
+    return torch.zeros_like(free, dtype=torch.bool) if free.grad is None else free.grad != 0
 
 
 def _is_unbounded(

@@ -9,7 +9,7 @@ from nbdebug.checks._held_out import both_inputs
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 
-MIN_SHARED = 3
+MIN_SHARED, MIN_ROWS = 3, 100
 
 # Of continuous data so many features have a value of their own in such a share of the samples.
 MIN_OWN, OWN_SHARE, MAX_COLUMNS = 2, 0.5, 64
@@ -19,7 +19,8 @@ class Overlap(Check):
     """Checks that training and validation data share no samples.
 
     The loss on samples of the training data does not measure the performance on new data. Common
-    causes are a split after augmentation, and duplicates in the data.
+    causes are a split after augmentation, and duplicates in the data. Where training samples are
+    nearly all equal to each other, their inputs were rounded.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -32,6 +33,7 @@ class Overlap(Check):
 
     WARNING_SHARE = 0.05
     FAIL_SHARE = 0.5
+    FEW_SHARE = 0.1
 
     def examine(self, context: CheckContext) -> Outcome:
         found = both_inputs(context)
@@ -49,6 +51,9 @@ class Overlap(Check):
         seen = f"{share:.1%} of {len(rows):,} validation samples are also training samples"
         if shared < MIN_SHARED:
             return Outcome("pass", seen, "none, except in data with natural duplicates")
+        few = self._few_inputs(train) if share > self.FAIL_SHARE and natural == 0.0 else None
+        if few is not None:
+            return few
         remedy = (
             "Split before augmentation and before rare classes are drawn several times, remove "
             "duplicates, and keep groups of samples together."
@@ -58,6 +63,22 @@ class Overlap(Check):
         if share > self.WARNING_SHARE + 2 * natural:
             return Outcome("warning", seen, "none", remedy)
         return Outcome("pass", seen, "none, except in data with natural duplicates")
+
+    def _few_inputs(self, train: torch.Tensor) -> Outcome | None:
+        """Outcome where nearly all training samples are equal to others, so that all must be."""
+        rows = _rows(train)
+        different = len(set(rows))
+        if len(rows) < MIN_ROWS or different > self.FEW_SHARE * len(rows):
+            return None
+        return Outcome(
+            "warning",
+            f"{len(rows):,} training samples have only {different} different inputs, and "
+            "validation samples are among them",
+            "inputs that tell samples apart",
+            "Look for what rounds the inputs: large numbers such as times lose their precision in "
+            "float32, so subtract the start first, in float64. If rows are repeated, split the "
+            "data before.",
+        )
 
 
 def _is_continuous(inputs: torch.Tensor) -> bool:

@@ -49,6 +49,16 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "renewed_optimizer": (
         *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "gradient_spike",
     ),
+    "bounded_weights": (
+        *NO_PROGRESS, "updates_too_small", "updates_too_large", "constant_output", "missed_class",
+        "vanishing_gradients", "unchanged_parameters", "dead_units",
+    ),
+    "one_sided_targets": ("constant_output", "vanishing_gradients", "saturated_units"),
+    "scaled_update": (
+        *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "exploding_gradients",
+        "gradient_spike", "not_finite", "dead_units", "saturated_units", "constant_output",
+        "clipping_too_hard", "failed_check", "warned_check",
+    ),
     "scaled_clipping": (*NO_PROGRESS, "updates_too_small", "clipping_too_hard"),
     "validation_in_train_mode": ("stale_batchnorm", "overfitting", "suspicious_validation"),
     "validation_inputs": ("overfitting", "suspicious_validation"),

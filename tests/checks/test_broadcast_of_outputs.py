@@ -66,7 +66,39 @@ def uncertainty(m: Any, b: Any) -> torch.Tensor:
     return ((scores[:, 0] - b[2]).square() / log_variance.exp() + log_variance).mean()
 
 
+def rewarded(m: Any, b: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities [N] of drawn actions, and their advantages [N]."""
+    chosen = torch.distributions.Categorical(logits=m(b[0])[0])
+    actions = chosen.sample()
+    reward = (actions == b[1]).float()
+    return chosen.log_prob(actions), reward - reward.mean()
+
+
+def by_column(m: Any, b: Any) -> torch.Tensor:
+    likely, advantage = rewarded(m, b)
+    return -(likely * advantage.unsqueeze(1)).mean()
+
+
+def by_index(m: Any, b: Any) -> torch.Tensor:
+    likely, advantage = rewarded(m, b)
+    return -(advantage[:, None] * likely).sum() / len(likely)
+
+
+def by_view(m: Any, b: Any) -> torch.Tensor:
+    likely, advantage = rewarded(m, b)
+    ratios = (likely - likely.detach()).exp()
+    return -(ratios * advantage.view(-1, 1)).mean(0).mean()
+
+
+def beside_a_term(m: Any, b: Any) -> torch.Tensor:
+    likely, advantage = rewarded(m, b)
+    entropy = torch.distributions.Categorical(logits=m(b[0])[0]).entropy().mean()
+    return -2 * (likely * advantage.reshape(-1, 1)).mean() - 0.01 * entropy
+
+
 SICK: dict[str, Step] = {
+    "advantages by a column": by_column, "advantages by an index": by_index,
+    "ratios by a view": by_view, "beside a term": beside_a_term,
     "advantage of a critic": critic, "ratio times a value": ratio,
     "losses times a gate": gate, "losses over a variance": uncertainty,
 }  # fmt: skip
@@ -91,6 +123,16 @@ HEALTHY: dict[str, Step] = {
     "scores scaled by a gate": lambda m, b: F.cross_entropy(
         m(b[0])[0] * m(b[0])[1].sigmoid(), b[1]
     ),
+    "products of pairs in a square": lambda m, b: (
+        m(b[0])[1][:, 0][:, None] * m(b[0])[1][:, 0].detach()
+    ).sub(1).square().mean(),
+    "a weight for each row": lambda m, b: (
+        m(b[0])[0] * b[2].unsqueeze(1)
+    ).mean(),
+    "advantages of the same shape": lambda m, b: -torch.mul(*rewarded(m, b)).mean(),
+    "advantages in columns": lambda m, b: -(
+        rewarded(m, b)[0].unsqueeze(1) * b[2].unsqueeze(1)
+    ).mean(),
     "squared norms in a Gram matrix": lambda m, b: (
         m(b[0])[0].square().sum(1, keepdim=True) + m(b[0])[0].square().sum(1)
         - 2 * m(b[0])[0] @ m(b[0])[0].T

@@ -79,7 +79,25 @@ class Apart(nn.Module):
         return functional.pairwise_distance(self.body(left), self.body(right))
 
 
+class Sure(nn.Module):
+    """Outputs so far from 0 that the gradient of a right one is rounded to 0."""
+
+    def __init__(self, side: float) -> None:
+        super().__init__()
+        self.body, self.side = mlp(out=1), side
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.body(x) + self.side
+        return outputs
+
+
 HEALTHY: dict[str, dict[str, Any]] = {
+    "sure of one class": {
+        "model": Sure(-900.0), "data": (X, TWO), "loss": nn.BCEWithLogitsLoss()
+    },
+    "sure of the other class": {
+        "model": Sure(900.0), "data": (X, TWO), "loss": nn.BCEWithLogitsLoss()
+    },
     "a hinge loss of signs": {"model": mlp(out=1), "data": (X, 2 * TWO - 1), "loss": hinge},
     "some numbers are unknown": {
         "model": mlp(out=1), "data": (X, NUMBER.clamp(min=0)), "loss": of_known

@@ -60,19 +60,23 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
     found = dbg.findings
     assert not found
     assert set(found.not_judged) == {rule.name for rule in dbg.rules} - {
+        "bounded_weights",
         "cleared_gradients",
         "collapsed_embeddings",
         "early_clipping",
         "failed_check",
         "kept_by_reference",
+        "impossible_metric",
         "log_hides_nan",
         "no_update",
         "not_finite",
+        "one_sided_targets",
         "not_reproducible",
         "renewed_optimizer",
         "repeated_backward",
         "updates_taken_back",
         "scaled_clipping",
+        "scaled_update",
         "schedule_use",
         "slow_average",
         "undivided_losses",

@@ -17,6 +17,9 @@ NAME = re.compile(r"[A-Za-z_]\w*(?:[/.@ -]\w+)*")
 class LogValues(Command):
     """Write named values of a step to History.
 
+    Attributes:
+        line: of the user's code that logs them, "" if unknown.
+
     Raises:
         ArgumentError: a name is no name of a series, or a value is no number.
     """
@@ -26,6 +29,7 @@ class LogValues(Command):
     from_afar: ClassVar[FromAfar] = "never"
     step: int
     values: Mapping[str, Any]
+    line: str = ""
 
     def __post_init__(self) -> None:
         checked_values(self.values)

@@ -13,6 +13,13 @@ class MetricNames:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedLines:
+    """Lines of a loop of the user's own that log values, by the name of the series."""
+
+    lines: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LoopSchedule:
     """Schedulers that a loop of the user's own steps, in words; "" without any."""
 
@@ -82,6 +89,19 @@ class ScaledClipping:
     Attributes:
         step: the first step in which it did; scale: of the gradients then.
         line: of the clipping, "" if unknown.
+    """
+
+    step: int
+    scale: float
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledUpdate:
+    """A loop of its own made an update with gradients that a GradScaler had not unscaled.
+
+    Attributes:
+        step: the first step in which it did; scale: of the gradients; line: of the update.
     """
 
     step: int

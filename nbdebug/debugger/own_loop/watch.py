@@ -23,6 +23,7 @@ from nbdebug.debugger.own_loop.several import modules, optimizers, with_schedule
 from nbdebug.elsewhere.listener import Serve
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import StepFn, detached
+from nbdebug.model.origin.source_line import user_line
 from nbdebug.model.state.wrapped_optimizer import scaler_of
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.loops.positions import Updates
@@ -153,7 +154,7 @@ class Watch(Debugger):
         )
         if values and not left_out:
             named = {name: detached(value) for name, value in values.items()}
-            self._logged = self._client.put(LogValues(body.step, named))
+            self._logged = self._client.put(LogValues(body.step, named, user_line()))
 
     @property
     def on_trial(self) -> bool:

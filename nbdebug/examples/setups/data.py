@@ -107,6 +107,13 @@ def unknown_words() -> tuple[torch.Tensor, torch.Tensor]:
     return tokens, y
 
 
+def missing_targets() -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs [N, 12] and numbers [N, 1], of which a code stands for each thirtieth."""
+    inputs, targets = regression()
+    targets[::30] = -999.0
+    return inputs, targets
+
+
 DATA: Mapping[str, SickSetup] = {
     "targets in the thousands": SickSetup(
         "labels", lambda: mlp(out=1), lambda: regression(1000.0, 3000.0), nn.MSELoss()
@@ -118,6 +125,9 @@ DATA: Mapping[str, SickSetup] = {
     "NaN in the inputs": SickSetup("input_scale", mlp, with_nan),
     "inputs divided by 255 twice": SickSetup("input_scale", mlp, lambda: (X.abs() / 255**2, y)),
     "raw inputs": SickSetup("input_scale", mlp, lambda: (X * 500 + 1000, y)),
+    "missing targets of -999": SickSetup(
+        "sentinel_values", lambda: mlp(out=1), missing_targets, nn.MSELoss()
+    ),
     "labels that begin at 1": SickSetup("label_range", mlp, lambda: (X, y + 1)),
     "more classes than outputs": SickSetup("label_range", lambda: mlp(out=3)),
     "labels as floats": SickSetup("label_range", mlp, lambda: (X, y.float())),

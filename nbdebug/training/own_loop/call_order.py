@@ -28,7 +28,10 @@ from nbdebug.training.own_loop.schedulers.plateau_calls import PlateauCalls
 from nbdebug.training.own_loop.schedulers.use import ScheduleUse
 from nbdebug.training.own_loop.seen.accumulation import Accumulation
 from nbdebug.training.own_loop.seen.hard_clipping import Bounds, HardClipping
+from nbdebug.training.own_loop.seen.one_sided import OneSided
+from nbdebug.training.own_loop.seen.scaled_updates import ScaledUpdates
 from nbdebug.training.own_loop.seen.taken_back import TakenBackUpdates
+from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer
 
 # Batches without an update after which a rule tells of it: accumulation is over fewer.
 MANY_BATCHES = 100
@@ -52,15 +55,13 @@ class CallOrder:
         self._batches = self._step = 0
         self._schedules, self._plateaus = ScheduleUse(), PlateauCalls()
         self._taken_back, self._accumulation = TakenBackUpdates(), Accumulation()
-        self._hard = HardClipping()
+        self._hard, self._scales, self._sides = HardClipping(), ScaledUpdates(), OneSided()
         self.begin(False)
 
-    def attach(self, loop: Loop, parameters: Named) -> None:
-        """Set the loop of the training, whose history takes what is found.
-
-        Args:
-            parameters: that the only optimizer holds; none where there are several.
-        """
+    def attach(self, loop: Loop, optimizers: Sequence[WatchedOptimizer]) -> None:
+        """Set the loop of the training, whose history takes what is found, and its optimizers."""
+        # Those that the only optimizer holds.
+        parameters = optimizers[0].parameters if len(optimizers) == 1 else ()
         self._history, self._model = loop.history, loop.session.model
         self._schedules.attach(loop)
         self._plateaus.attach(loop)
@@ -69,6 +70,8 @@ class CallOrder:
         self._parameters, self._optimizer = parameters, loop.session.optimizer
         self._held = {id(parameter) for _, parameter in parameters}
         self._hard.attach(loop.history, self._held)
+        self._scales.attach(loop)
+        self._sides.attach(loop.history, optimizers)
         # Of a model that was passed in eval mode a notice tells.
         self._trained = self._model.training
 
@@ -88,10 +91,26 @@ class CallOrder:
         self._made: Marks = []
         self._scaled: ScaledClipping | None = None
 
+    def scale(self, scaler: Any, scaled: Any) -> None:
+        """See a loss that a GradScaler has scaled."""
+        self.scaler = scaler
+        with suppress(Exception):
+            self._scales.scaled(scaler, scaled)
+
+    def before_update(self, one: WatchedOptimizer) -> None:
+        """See an update of an optimizer that comes next."""
+        if self._watched:
+            with suppress(Exception):
+                self._scales.before_update(one)
+            with suppress(Exception):
+                self._sides.before_update(one, self._step)
+
     def before_backward(self, roots: Sequence[torch.Tensor]) -> None:
         """See the losses of a backward pass, whose graphs it will free."""
         with suppress(Exception):
             self._accumulation.see_factors(roots)
+        with suppress(Exception):
+            self._sides.before_backward(roots)
 
     def backward(
         self, name: str, roots: Sequence[torch.Tensor], before: Marks, after: Marks
@@ -99,6 +118,8 @@ class CallOrder:
         """Note a backward pass by the gradients of an optimizer before and after it."""
         if before == after:
             return
+        if self._watched:
+            self._scales.passed_back(name, roots)
         if self._watched and not self._took:
             # What weights of another kind lack is no matter of the loop.
             with suppress(Exception):

@@ -50,8 +50,8 @@ class Observer(Protocol):
     ) -> Any:
         """Let the loop clip the gradients of `parameters` by `call`, at these; see `bounds_of`."""
 
-    def scale(self, scaler: Any) -> None:
-        """Called when a GradScaler scales a loss."""
+    def scale(self, scaler: Any, scaled: Any) -> None:
+        """Called when a GradScaler has scaled a loss."""
 
     def update(
         self,
@@ -247,8 +247,9 @@ def _clip(observer: Observer, original: Any, parameters: Any, *args: Any, **kwar
 
 
 def _scale(observer: Observer, original: Any, scaler: Any, *args: Any, **kwargs: Any) -> Any:
-    observer.scale(scaler)
-    return original(scaler, *args, **kwargs)
+    scaled = original(scaler, *args, **kwargs)
+    observer.scale(scaler, scaled)
+    return scaled
 
 
 def _set_step(optimizer: torch.optim.Optimizer, original: Any) -> None:

@@ -69,7 +69,7 @@ class LoopUpdates(UpdateNumbers):
         self._loop = loop
         self.optimizers = found = watched_optimizers(loop.session)
         alone = found[0].parameters if len(found) == 1 else ()
-        self.order.attach(loop, alone)
+        self.order.attach(loop, found)
         self.validation.attach(loop, alone)
 
     def clear(self, watched: bool) -> None:
@@ -137,9 +137,9 @@ class LoopUpdates(UpdateNumbers):
             self.order.clip(parameters, bounds, self.values[1])
         return call()
 
-    def scale(self, scaler: Any) -> None:
-        """See a GradScaler that scales a loss of the loop."""
-        self.order.scaler = scaler
+    def scale(self, scaler: Any, scaled: Any) -> None:
+        """See a loss of the loop that a GradScaler has scaled."""
+        self.order.scale(scaler, scaled)
 
     def measure(self) -> None:
         """Measure loss and gradients now, before they are clipped in a way that is not seen."""
@@ -172,6 +172,7 @@ class LoopUpdates(UpdateNumbers):
         if self._shielded(self._leaves_out, one):
             self.skipped = True
             return None
+        self.order.before_update(one)
         self._shielded(self._clip, one)
         found = step(None)
         self._made(one)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbdebug.core.commands.loops import LogValues
 from nbdebug.core.records import StepRecord
-from nbdebug.training.engine.probing.logged import logged_readings
+from nbdebug.training.engine.probing.logged import logged_readings, note_lines
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler
 
@@ -19,3 +19,4 @@ class LogValuesHandler(Handler[LogValues]):
         history = self.training.history
         step = max(min(command.step, self.training.session.step - 1), 0)
         history.append(StepRecord(step, tuple(logged_readings(command.values, history))))
+        note_lines(command.values, command.line, history)

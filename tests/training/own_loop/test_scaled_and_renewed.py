@@ -15,7 +15,7 @@ import nbdebug as nbd
 from nbdebug.core.results.findings import Finding
 from tests.training.own_loop.loops import X, Y
 
-RULES = {"scaled_clipping", "early_clipping", "renewed_optimizer"}
+RULES = {"scaled_clipping", "scaled_update", "early_clipping", "renewed_optimizer"}
 Step = Callable[["Loop", torch.Tensor], Any]
 
 
@@ -85,6 +85,91 @@ def test_scaled_gradients_that_are_clipped_are_named(registered: bool, by_value:
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_gradients_that_are_unscaled_before_are_not(by_hand: bool) -> None:
     assert not Loop().findings(scaled(False, by_hand=by_hand))
+
+
+def past_the_scaler(unscaled: str = "", halves: bool = False) -> Step:
+    """Steps of the optimizer itself, with gradients of a scaled loss."""
+
+    def step(loop: Loop, loss: torch.Tensor) -> None:
+        loop.optimizer.zero_grad()
+        if halves:
+            loop.scaler.scale(0.5 * loss).backward(retain_graph=True)
+            loop.scaler.scale(0.5 * loss).backward()
+        else:
+            loop.scaler.scale(loss).backward()
+        if unscaled == "by the scaler":
+            loop.scaler.unscale_(loop.optimizer)
+        elif unscaled == "by hand":
+            for parameter in loop.model.parameters():
+                parameter.grad /= loop.scaler.get_scale()  # type: ignore[operator]
+        loop.optimizer.step()
+        loop.scaler.update() if unscaled == "by the scaler" else None
+
+    return step
+
+
+@pytest.mark.parametrize("registered", [True, False])
+@pytest.mark.parametrize("halves", [True, False])
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_updates_past_the_scaler_are_named(kind: Any, halves: bool, registered: bool) -> None:
+    loop = Loop(kind)
+    more = {"scaler": loop.scaler} if registered else {}
+    (found,) = loop.findings(past_the_scaler(halves=halves), **more)
+    assert found.name == "scaled_update"
+    assert "4,096 times too large" in found.seen
+    assert "loop.optimizer.step()" in found.seen
+    assert "scaler.step(optimizer)" in found.remedies[0].text
+
+
+@pytest.mark.parametrize("unscaled", ["by the scaler", "by hand"])
+def test_updates_with_gradients_that_were_unscaled_are_not(unscaled: str) -> None:
+    assert not Loop().findings(past_the_scaler(unscaled))
+
+
+def test_updates_by_the_scaler_are_not() -> None:
+    def step(loop: Loop, loss: torch.Tensor) -> None:
+        loop.optimizer.zero_grad()
+        loop.scaler.scale(loss).backward()
+        loop.scaler.step(loop.optimizer)
+        loop.scaler.update()
+
+    for kind in (torch.optim.SGD, torch.optim.Adam):
+        assert not Loop(kind).findings(step)
+
+
+def test_a_loss_that_was_not_scaled_beside_one_that_was_is_not() -> None:
+    def step(loop: Loop, loss: torch.Tensor) -> None:
+        loop.optimizer.zero_grad()
+        loop.scaler.scale(loss.detach())
+        loss.backward()
+        loop.optimizer.step()
+
+    assert not Loop().findings(step)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_of_several_optimizers_the_one_is_named_that_steps_past_it(scaled: bool) -> None:
+    torch.manual_seed(0)
+    parts = {"a": nn.Linear(X.shape[1], 1), "b": nn.Linear(X.shape[1], 1)}
+    optimizers = {n: torch.optim.SGD(part.parameters(), lr=1e-6) for n, part in parts.items()}
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12)
+    with nbd.watch(parts, optimizers, runs=None) as dbg:
+        for x, y in dbg.batches(DataLoader(TensorDataset(X, Y), 16)):
+            for part, optimizer in zip(parts.values(), optimizers.values(), strict=True):
+                optimizer.zero_grad()
+                loss = functional.mse_loss(part(x), y)
+                if part is parts["a"]:
+                    scaler.scale(loss).backward()
+                    scaler.step(optimizer)
+                elif scaled:
+                    scaler.scale(loss).backward()
+                    optimizer.step()
+                else:
+                    loss.backward()
+                    optimizer.step()
+            scaler.update()
+        names = [one.name for one in dbg.findings if one.name in RULES]
+    assert names == (["scaled_update"] if scaled else [])
 
 
 def test_a_scaler_that_is_switched_off_is_none() -> None:

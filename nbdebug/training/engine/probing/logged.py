@@ -11,7 +11,7 @@ import torch
 from nbdebug.core.commands.loops import checked_values
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading
-from nbdebug.core.results.metric_names import MetricNames
+from nbdebug.core.results.metric_names import LoggedLines, MetricNames
 from nbdebug.errors import ArgumentError
 from nbdebug.training.engine.probing.floats import to_floats
 
@@ -42,3 +42,11 @@ def note_metrics(names: Iterable[str], history: History) -> None:
     fresh = [name for name in metrics if name not in there]
     if fresh:
         history.set_result(MetricNames((*known.names, *fresh)))
+
+
+def note_lines(names: Iterable[str], line: str, history: History) -> None:
+    """Note the line of the user's code that logs these names."""
+    known = history.results.of(LoggedLines, LoggedLines())
+    lines = {**dict(known.lines), **dict.fromkeys(names, line)}
+    if line and tuple(lines.items()) != known.lines:
+        history.set_result(LoggedLines(tuple(lines.items())))

@@ -10,12 +10,15 @@ import torch
 from torch import nn
 
 from nbdebug.core.history.history import History
+from nbdebug.core.results.loops.compared import BoundedWeights
 from nbdebug.core.results.metric_names import TakenBack
 
 # Updates that are looked at: the first ones, and some in a row of each so many.
 FIRST, EACH, IN_A_ROW = 12, 23, 3
 MAX_PARAMETERS, MAX_ENTRIES = 16, 64
 LAST, MIN_SHARE, MIN_MOVED, ALL = 5, 0.5, 0.9, 0.999
+# Weights on each side of 0 that a bound sets back.
+MIN_SET_BACK = 2
 Named = Sequence[tuple[str, nn.Parameter]]
 
 
@@ -31,7 +34,8 @@ class TakenBackUpdates:
         self._weights: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._history = History()
         self._shares: deque[float] = deque(maxlen=LAST)
-        self._count, self._told = 0, False
+        self._bounded: deque[float] = deque(maxlen=LAST)
+        self._count, self._told, self._told_bound = 0, False, False
         self.forget()
 
     def attach(self, history: History, parameters: Named) -> None:
@@ -73,6 +77,7 @@ class TakenBackUpdates:
     def _compare(
         self, step: int, before: torch.Tensor, after: torch.Tensor, now: torch.Tensor
     ) -> None:
+        self._see_bound(step, after, now)
         change = after - before
         moved = change != 0
         if bool(((now == before) & moved).sum() < ALL * moved.sum()):
@@ -91,3 +96,18 @@ class TakenBackUpdates:
         elif self._told and max(self._shares) <= MIN_SHARE:
             self._history.set_result(TakenBack(None))
             self._told = False
+
+    def _see_bound(self, step: int, after: torch.Tensor, now: torch.Tensor) -> None:
+        """Tell of weights that are set to a bound from both sides."""
+        bound = now.abs().amax()
+        at = now.abs() == bound
+        set_back = at & (after.abs() > bound)
+        sides = min(int((set_back & (now > 0)).sum()), int((set_back & (now < 0)).sum()))
+        self._bounded.append(float(at.float().mean()) if sides >= MIN_SET_BACK else 0.0)
+        if len(self._bounded) == LAST and min(self._bounded) > 0:
+            share = statistics.median(self._bounded)
+            self._history.set_result(BoundedWeights(step, float(bound), share))
+            self._told_bound = True
+        elif self._told_bound and max(self._bounded) == 0:
+            self._history.set_result(BoundedWeights(None))
+            self._told_bound = False

@@ -139,9 +139,15 @@ def all_samples(session: Session, seen: Sequence[SeenStep] = (), of_loader: bool
         loader=source.workers if isinstance(source, DatasetSource) else None,
         drawn=None if indices is None or indices.own is None else partial(_drawn, indices),
         seeded=seeded,
-        held=source.dataset if isinstance(source, DatasetSource) else None,
+        held=source.dataset if isinstance(source, DatasetSource) else _kept_batches(session),
         others=others,
     )
+
+
+def _kept_batches(session: Session) -> Any:
+    """The list of batches that a loop goes through again and again; None without one."""
+    loader = session.sampler.loader if isinstance(session.sampler, LoopSampler) else None
+    return loader if isinstance(loader, list | torch.Tensor) else None
 
 
 class _Reading(NamedTuple):

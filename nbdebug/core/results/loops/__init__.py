@@ -1,0 +1,1 @@
+"""Facts of loops of the user's own."""

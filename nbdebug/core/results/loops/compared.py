@@ -1,0 +1,38 @@
+"""Facts of what a loop of the user's own compares, copies and changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class OneSidedTargets:
+    """All targets of the binary losses of one of several optimizers are of one side.
+
+    Attributes:
+        step: of the last update that was looked at, None if this is over.
+        name: of the optimizer; value: mean of its targets.
+        updates: that were looked at; calls: of losses in all of them.
+        line: of the backward pass, "" if unknown.
+    """
+
+    step: int | None
+    name: str = ""
+    value: float = 0.0
+    updates: int = 0
+    calls: int = 0
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundedWeights:
+    """Other code than the optimizer holds the weights within a bound, behind each update.
+
+    Attributes:
+        step: of the last update that was looked at, None if this is over.
+        bound: largest size of a weight; share: of the weights that are at it.
+    """
+
+    step: int | None
+    bound: float = 0.0
+    share: float = 0.0
