@@ -50,7 +50,7 @@ class ControlForm:
         # The last remark about a change; a refusal at once is none.
         self._outcome: tuple[str, str] | None = None
         self._last_change: ControlChange | None = None
-        self._open = False
+        self._open = self._hidden = self._hides = False
         every = controls()
         # Samples are chosen in the table of worst samples.
         states = [state for state in every if state.spec.kind != "samples"]
@@ -103,8 +103,17 @@ class ControlForm:
             layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
         )
         self.more.observe(self._on_more, "value")
+        # Seen where the controls stand above the plots: they are out of the way then.
+        self.fold = ipywidgets.ToggleButton(
+            description="Controls",
+            tooltip="Show or hide the controls above the plots; their values stay in force",
+            icon="chevron-up",
+            layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
+        )
+        self.fold.add_class("nbd-fold")
+        self.fold.observe(self._on_fold, "value")
         self.note = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 0", margin="2px 4px"))
-        bar = ipywidgets.HBox([self.more, self.note])
+        bar = ipywidgets.HBox([self.fold, self.more, self.note])
         bar.add_class("nbd-remarks")
         # The button stays above the controls that it shows, and so under the mouse.
         self.box = ipywidgets.VBox([self.first, bar, self.rest])
@@ -143,6 +152,10 @@ class ControlForm:
     def _explain(self, widget: ControlWidget) -> None:
         self.remark(widget.name, widget.unavailable)
 
+    def _on_fold(self, change: Any) -> None:
+        self._hidden = bool(change["new"])
+        self._wake()
+
     def _on_more(self, change: Any) -> None:
         self._open = bool(change["new"])
         self._wake()
@@ -153,7 +166,7 @@ class ControlForm:
         """Show the values in force with at most `limit` messages; later ticks send the rest."""
         self._read_outcomes(snapshot)
         sent = 0
-        for send in (self._show_more, self._show_note, *self._refreshers()):
+        for send in (self._show_fold, self._show_more, self._show_note, *self._refreshers()):
             if sent >= limit:
                 break
             sent += send()
@@ -197,6 +210,13 @@ class ControlForm:
             busy = set(self._moved)
             self._moved = {name: left - 1 for name, left in self._moved.items() if left > 1}
         return busy | set(self._pending())
+
+    def _show_fold(self) -> int:
+        if self._hidden == self._hides:
+            return 0
+        self._hides = self._hidden
+        (self.box.add_class if self._hidden else self.box.remove_class)("nbd-folded")
+        return 1
 
     def _show_more(self) -> int:
         display = "flex" if self._open else "none"

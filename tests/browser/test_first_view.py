@@ -75,6 +75,22 @@ def test_on_a_narrow_page_the_controls_stand_above_the_plots(open_notebook: Open
     assert all(box[2] <= width + 1 for box in places.values())
 
 
+@pytest.mark.long
+def test_on_a_narrow_page_the_controls_fold_and_come_back(open_notebook: Open) -> None:
+    notebook = opened(open_notebook, width=1200)
+    fold = notebook.page.locator(".nbd-fold")
+    before = notebook.page.evaluate(PLACES)
+    fold.click()
+    until(lambda: not notebook.page.evaluate(PLACES).keys() & set(CONTROLS), "no control is seen")
+    notebook.picture("first_view_folded")
+    folded = notebook.page.evaluate(PLACES)
+    assert before["loss"][1] - folded["loss"][1] > 60
+    fold.focus()
+    notebook.page.keyboard.press("Space")
+    until(lambda: notebook.page.evaluate(PLACES).keys() >= set(CONTROLS), "the controls")
+    assert notebook.page.evaluate(PLACES)["loss"][1] == pytest.approx(before["loss"][1], abs=2)
+
+
 CUT = """() => {
     const seen = [...document.querySelectorAll(
         ".nbd-overview .nbd-keys, .nbd-rail .widget-label, .nbd-first .nbd-offer")]
