@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Beta, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Beta, Distribution, MultivariateNormal, Normal, kl_divergence
 from torch.nn import functional
 
 import nbdebug as nbd
@@ -19,6 +19,15 @@ from tests.checks.watched import watched
 torch.manual_seed(0)
 X = torch.randn(256, 12)
 CLASS = (X[:, 0] > 0).long() + (X[:, 1] > 0).long()
+
+
+@pytest.fixture(autouse=True)
+def validated() -> Iterator[None]:
+    """Distributions check their arguments, also where a test before has compiled a model."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(True)
+    yield
+    Distribution.set_default_validate_args(before)
 
 
 class Coder(nn.Module):
