@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,12 +22,9 @@ CLASS = (X[:, 0] > 0).long() + (X[:, 1] > 0).long()
 
 
 @pytest.fixture(autouse=True)
-def validated() -> Iterator[None]:
+def validated() -> None:
     """Distributions check their arguments, also where a test before has compiled a model."""
-    before = Distribution._validate_args
     Distribution.set_default_validate_args(True)
-    yield
-    Distribution.set_default_validate_args(before)
 
 
 class Coder(nn.Module):

@@ -53,13 +53,13 @@ def test_one_message_opens_all_groups_below_the_button(board):
 
 def test_the_controls_fold_by_one_message(board):
     board.fold.value = True
-    assert "nbd-folded" not in board.box._dom_classes
+    assert "nbd-folded" not in board.box.get_state()["_dom_classes"]
     assert board.update(Snapshot(), 1) == 1
-    assert "nbd-folded" in board.box._dom_classes
+    assert "nbd-folded" in board.box.get_state()["_dom_classes"]
     assert board.update(Snapshot(), 9) == 0
     board.fold.value = False
     board.update(Snapshot(), 1)
-    assert "nbd-folded" not in board.box._dom_classes
+    assert "nbd-folded" not in board.box.get_state()["_dom_classes"]
 
 
 def said(board, *changes):
