@@ -36,7 +36,8 @@ class _Context(Generic[T]):
             return end is not error
         except BaseException as raised:
             # A generator may not raise StopIteration: Python makes a RuntimeError of it.
-            if raised is error or (type(raised) is RuntimeError and raised.__cause__ is error):
+            stopped = isinstance(error, StopIteration) and isinstance(raised, RuntimeError)
+            if raised is error or (stopped and raised.__cause__ is error):
                 return False
             raise
         raise RuntimeError("The context yields twice.")

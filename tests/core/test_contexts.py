@@ -40,6 +40,13 @@ def replacing() -> Iterator[int]:
         raise KeyError("another") from error
 
 
+def replacing_by_a_runtime_error() -> Iterator[int]:
+    try:
+        yield 7
+    except Exception as error:
+        raise RuntimeError("another") from error
+
+
 def twice() -> Iterator[int]:
     with contextlib.suppress(ValueError):
         yield 7
@@ -58,7 +65,9 @@ def outcome(make: Callable[..., Any], generator: Callable[[], Iterator[int]], er
         return raised if raised is error else type(raised), None if cause is None else type(cause)
 
 
-@pytest.mark.parametrize("generator", [passing, taking, replacing, twice])
+@pytest.mark.parametrize(
+    "generator", [passing, taking, replacing, replacing_by_a_runtime_error, twice]
+)
 @pytest.mark.parametrize(
     "kind", [None, ValueError, OSError, StopIteration, RuntimeError, KeyboardInterrupt]
 )
