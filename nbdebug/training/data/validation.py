@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, TensorDataset, default_collate
+from torch.utils.data import DataLoader
 
 from nbdebug.errors import DataError
 from nbdebug.model.module.forward import checked, to_device
@@ -15,7 +15,7 @@ from nbdebug.model.precision import wide
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.data.batch import CountSamples, count_samples
 from nbdebug.training.data.passes.held_out import HeldOutState
-from nbdebug.training.data.passes.indexed_state import IndexedState
+from nbdebug.training.data.passes.indexed_state import IndexedState, state_of_dataset
 from nbdebug.training.data.sources import DatasetSource, StreamSource, as_source
 from nbdebug.training.data.val_function import grad_enabled
 
@@ -137,9 +137,7 @@ def _with_state(source: Any) -> IndexedState | None:
     """Give a dataset that is read in this process, by code of the user's, a state."""
     if not isinstance(source, DatasetSource) or source.workers is not None:
         return None
-    if type(source.dataset) is TensorDataset and source.own_collate is default_collate:
-        return None
-    source.state = IndexedState(source.dataset, source.own_collate)
+    source.state = state_of_dataset(source.dataset, source.own_collate)
     return source.state
 
 

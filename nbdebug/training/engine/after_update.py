@@ -131,8 +131,7 @@ class AfterUpdate:
         session = self._session
         assert session.validation is not None  # otherwise it would not be pending
         values = session.validation.evaluate(session)
-        if session.held_out is not None:
-            session.held_out.validated(session.step)
+        session.held_out.validated(session.step)
         with _undone_on_error(session.schedule.schedulers):
             session.schedule.measured(values["val_loss"])
         readings = tuple(Reading((name,), np.array([value])) for name, value in values.items())

@@ -57,6 +57,8 @@ class Session(TrainingState):
         self._counts = count is not None
         source = as_source(setup.train_data, dtype, count=count or count_samples)
         self.validation = _validation(setup, dtype, count)
+        read = self.validation if isinstance(self.validation, Validation) else None
+        self.held_out = HeldOutState(None, None) if read is None else read.state
         # The data is valid: only now the model may move to another device.
         model, device = _on_device(setup.model, setup.device)
         if isinstance(setup.loss_fn, nn.Module):
@@ -108,11 +110,6 @@ class Session(TrainingState):
         self.schedule_unit = ""
         if own is not None and every is None:
             self.schedule_unit = ask_for_unit(own, self.optimizer, self.steps_per_epoch)
-
-    @property
-    def held_out(self) -> HeldOutState | None:
-        """State of val_data; None without."""
-        return self.validation.state if isinstance(self.validation, Validation) else None
 
     @property
     def uncounted(self) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class StateGuard:
         self._norms = session.grad_norms, session.with_gradient
         state = session.source.state
         self._data = None if state is None else state.now()
-        self._held_out = None if session.held_out is None else session.held_out.capture()
+        self._held_out = session.held_out.capture()
         self._attributes = [(module, _attributes(module)) for module in session.model.modules()]
         self._hooks = [
             (hooks, dict(hooks))
@@ -129,8 +129,7 @@ class StateGuard:
         session.rng.seek(self._own_rng)
         if self._data is not None:
             self._data.restore()
-        if session.held_out is not None and self._held_out is not None:
-            session.held_out.restore(self._held_out)
+        session.held_out.restore(self._held_out)
         self._rng.restore()
 
     def _current(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
 from nbdebug.model.state.values.written import CHECKPOINT_BYTES
 from nbdebug.model.state.weights import GradientCopies, Weights, trained
 from nbdebug.training.data.batch import bytes_in
-from nbdebug.training.data.passes.held_out import HeldOut
+from nbdebug.training.data.passes.held_out import NOTHING_HELD, HeldOut
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.session import Session
@@ -69,7 +69,7 @@ class Checkpoint:
     after_update: tuple[Any, ...] = ()
     part_windows: Mapping[str, NormWindow] = field(default_factory=dict)
     gradients: GradientCopies = NO_GRADIENTS
-    held_out: HeldOut | None = None
+    held_out: HeldOut = NOTHING_HELD
 
     @property
     def step(self) -> int:
@@ -111,7 +111,7 @@ class Checkpoint:
             loop.after_update.capture(),
             {name: part.window.copied() for name, part in session.clipping.parts.items()},
             gradients,
-            _held_out(session),
+            session.held_out.capture(),
         )
 
     def restore(self, loop: Loop, controls: ControlSet, *, restart_data: bool = False) -> None:
@@ -143,8 +143,7 @@ class Checkpoint:
         if session.body is not None and not restart_data:
             # What the user reaches of the data may have been read ahead.
             session.sampler.seek(self.position)
-        if session.held_out is not None and self.held_out is not None:
-            session.held_out.restore(self.held_out)
+        session.held_out.restore(self.held_out)
         session.initialisation.restore(self.initialisation)
         session.clipping.window = self.window.copied()
         for name, window in self.part_windows.items():
@@ -174,10 +173,6 @@ class Checkpoint:
         session.grad_norms = session.with_gradient = ()
         loop.reset()
         loop.after_update.restore(self.after_update)
-
-
-def _held_out(session: Session) -> HeldOut | None:
-    return None if session.held_out is None else session.held_out.capture()
 
 
 def _tensors(optimizers: dict[str, OptimizerCopy]) -> list[torch.Tensor]:

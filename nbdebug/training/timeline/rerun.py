@@ -16,7 +16,6 @@ from nbdebug.core.records import Notice, StepRecord
 from nbdebug.core.results.timeline import Difference, ReplayResult
 from nbdebug.errors import NonFiniteError, NotRepeatableError, TaskStopped
 from nbdebug.model.state.copying import to_host
-from nbdebug.training.data.passes.held_out import HeldOut
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
@@ -56,7 +55,7 @@ class Rerun:
             TaskStopped: `progress` was told to stop.
         """
         session, (step, cursor) = self._loop.session, target
-        known = None if session.held_out is None else session.held_out.capture()
+        known = session.held_out.capture()
         base.restore(self._loop, self._controls)
         events = deque(self._edits.events[base.cursor : cursor])
         observer.begin()
@@ -75,16 +74,10 @@ class Rerun:
             difference = difference or found
             if records is not None:
                 records.append(record)
-        self._held_out(step, known)
+        session.held_out.go_on(step, known)
         if difference is not None:
             difference = replace(difference, where=find_nondeterminism(session))
         return ReplayResult(base.step, step, compared, difference)
-
-    def _held_out(self, step: int, known: HeldOut | None) -> None:
-        """Set val_data on, since steps that are made again validate only for some schedules."""
-        held_out = self._loop.session.held_out
-        if held_out is not None and known is not None:
-            held_out.go_on(step, known)
 
     @contextmanager
     def rolled_back(self, keep: bool) -> Iterator[Checkpoint]:

@@ -116,14 +116,12 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
     )
 
 
-def _held_out_to_plain(held: HeldOut | None, session: Session) -> dict[str, Any]:
-    parts = None if session.held_out is None or held is None else session.held_out.plain(held)
+def _held_out_to_plain(held: HeldOut, session: Session) -> dict[str, Any]:
+    parts = session.held_out.plain(held)
     return {"held_out": {"parts": encoded(parts)}} if parts else {}
 
 
-def _held_out(saved: Any, session: Session) -> HeldOut | None:
-    if session.held_out is None:
-        return None
+def _held_out(saved: Any, session: Session) -> HeldOut:
     return session.held_out.read([] if saved is None else decoded(saved["parts"]))
 
 

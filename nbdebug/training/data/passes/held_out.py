@@ -30,11 +30,14 @@ class HeldOut:
     after: Mapping[int, States]
 
 
+NOTHING_HELD = HeldOut((), {})
+
+
 class HeldOutState:
     """State of held-out data: dataset, transforms, collate_fn, and what decides their order.
 
     Args:
-        data: as given; indexed: the state of a dataset in it that is read by index.
+        data: as given, None without any; indexed: the state of a dataset that is read by index.
     """
 
     def __init__(self, data: Any, indexed: IndexedState | None) -> None:
@@ -67,6 +70,8 @@ class HeldOutState:
 
     def go_on(self, step: int, known: HeldOut) -> None:
         """Go on from a copy that was restored to the last validation up to a step.
+
+        Steps that are made again validate only for a schedule that listens.
 
         Args:
             known: a later copy, which knows the states after these validations.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset, default_collate
 
 from nbdebug.errors import CheckpointError, DataError
 from nbdebug.model.source_code import is_of_library
@@ -165,6 +165,13 @@ class IndexedState:
                 f"What the dataset holds is not as in the checkpoint: {error}. Make the "
                 "data again, as at the beginning of the training."
             ) from error
+
+
+def state_of_dataset(dataset: Any, collate: Any) -> IndexedState | None:
+    """State of a dataset and its collate_fn; None where no code of the user's reads it."""
+    if type(dataset) is TensorDataset and collate is default_collate:
+        return None
+    return IndexedState(dataset, collate)
 
 
 def _is_data(value: Any) -> bool:

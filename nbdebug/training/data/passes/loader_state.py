@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
+from torch.utils.data import DataLoader, IterableDataset
 
 from nbdebug.training.data.passes.held_state import HeldState
-from nbdebug.training.data.passes.indexed_state import IndexedState
+from nbdebug.training.data.passes.indexed_state import IndexedState, state_of_dataset
 
 
 def order_of(loader: Any) -> HeldState | None:
@@ -26,8 +26,6 @@ def state_of(loader: Any) -> IndexedState | None:
     """State of the dataset of a loader, where batches are read in this process by index."""
     if not isinstance(loader, DataLoader) or loader.num_workers:
         return None
-    dataset, collate = loader.dataset, loader.collate_fn
-    plain = type(dataset) is TensorDataset and collate is default_collate
-    if plain or isinstance(dataset, IterableDataset):
+    if isinstance(loader.dataset, IterableDataset):
         return None
-    return IndexedState(dataset, collate)
+    return state_of_dataset(loader.dataset, loader.collate_fn)

@@ -233,7 +233,7 @@ def reading(session: Session) -> Iterator[None]:
     """Read data beside training: what they draw and count comes back."""
     position, state, held_out = session.rng.position(), session.source.state, session.held_out
     held = None if state is None else state.now()
-    kept = None if held_out is None else held_out.capture()
+    kept = held_out.capture()
     try:
         with undisturbed(session.model, session.surroundings), session.rng:
             yield
@@ -241,8 +241,7 @@ def reading(session: Session) -> Iterator[None]:
         session.rng.seek(position)
         if held is not None:
             held.restore()
-        if held_out is not None and kept is not None:
-            held_out.restore(kept)
+        held_out.restore(kept)
 
 
 @contextmanager
