@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate
+from torch.utils.data import DataLoader, IterableDataset, Sampler, default_collate
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
 from tests.training.timeline import timelines
-from tests.training.timeline.timelines import N, X, Y, state
+from tests.training.timeline.timelines import Items, N, X, Y, state
 
 STEPS, BATCH = 10, 8
 # Each makes `change`, a function of one tensor, and what it counts.
@@ -178,17 +178,6 @@ def told():
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "counting_data", types.ModuleType("counting_data"))
-
-
-class Items(Dataset[Any]):
-    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor] = lambda x: x) -> None:
-        self.change = change
-
-    def __len__(self) -> int:
-        return N
-
-    def __getitem__(self, index: int) -> Any:
-        return self.change(X[index]), Y[index]
 
 
 class Rows(IterableDataset[Any]):

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
 from tests.training.timeline import timelines
-from tests.training.timeline.timelines import N, X, Y, state
+from tests.training.timeline.timelines import Items, X, Y, state
 
 EVERY, STEPS = 3, 12
 
@@ -23,17 +23,6 @@ EVERY, STEPS = 3, 12
 @pytest.fixture(autouse=True)
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-class Items(Dataset[Any]):
-    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self.change = change
-
-    def __len__(self) -> int:
-        return N
-
-    def __getitem__(self, index: int) -> Any:
-        return self.change(X[index]), Y[index]
 
 
 class Stream(IterableDataset[Any]):

@@ -15,7 +15,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler, Subset
 
 import nbdebug as nbd
 from tests.training.timeline import timelines
-from tests.training.timeline.timelines import N, X, Y, state
+from tests.training.timeline.timelines import Items, N, X, Y, state
 
 BEFORE, AFTER = 7, 9
 
@@ -23,19 +23,6 @@ BEFORE, AFTER = 7, 9
 @pytest.fixture(autouse=True)
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-class Items(Dataset[Any]):
-    """Items that a transform may change."""
-
-    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self.change = change
-
-    def __len__(self) -> int:
-        return N
-
-    def __getitem__(self, index: int) -> Any:
-        return self.change(X[index]), Y[index]
 
 
 class Noise:

@@ -159,3 +159,16 @@ def go_on_to(dbg: nbd.Debugger, step: int) -> None:
     while dbg.history.status.step < step:
         with contextlib.suppress(nbd.NonFiniteError):
             dbg.run(steps=step - dbg.history.status.step)
+
+
+class Items(Dataset[Any]):
+    """Items that a transform may change."""
+
+    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor] = lambda x: x) -> None:
+        self.change = change
+
+    def __len__(self) -> int:
+        return N
+
+    def __getitem__(self, index: int) -> Any:
+        return self.change(X[index]), Y[index]
