@@ -8,9 +8,11 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from nbdebug.errors import DataError
 from nbdebug.model.state.model_state import RngState
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.data.passes.held_state import HeldState
+from nbdebug.training.data.passes.loader_state import is_read_once
 
 NOT_BEGUN = "The loop has not begun: its batch size is known with the first batch."
 NOT_RESUMED = (
@@ -89,6 +91,14 @@ class PassStart(NamedTuple):
     held: HeldState | None
     counters: Mapping[str, int]
 
+    def restore(self) -> None:
+        """Set loader and dataset to their states at the beginning."""
+        for held in (self.order, self.held):
+            if held is not None:
+                held.restore()
+        for name, value in self.counters.items():
+            setattr(self.loader, name, value)
+
 
 class LoopPosition(NamedTuple):
     """Position in the passes of a loop.
@@ -97,6 +107,7 @@ class LoopPosition(NamedTuple):
         number: of the pass, -1 before the first; under_way: False if it is over.
         read: samples or batches read of the pass; start: of the pass.
         rng, held: random numbers and state of the dataset here.
+        ahead: True if the batch here was read already; begun: pass that was begun for it.
     """
 
     number: int
@@ -105,6 +116,8 @@ class LoopPosition(NamedTuple):
     start: PassStart | None
     rng: RngState | None
     held: HeldState | None
+    ahead: bool = False
+    begun: PassStart | None = None
 
 
 class Ahead(NamedTuple):
@@ -127,3 +140,19 @@ class UserBatch(Batch):
 
     def to(self, device: torch.device) -> Batch:
         return self
+
+
+def check_reread(start: PassStart | None, passes: Passes) -> None:
+    """Refuse to go to or from a pass that cannot be begun again.
+
+    Raises:
+        DataError: it cannot; None stands for no pass.
+    """
+    if start is None:
+        return
+    if isinstance(start.loader, Updates):
+        raise DataError(start.loader.nothing_goes_back)
+    if passes.why_not:
+        raise DataError(passes.why_not)
+    if is_read_once(start.loader, start.order):
+        raise DataError(READ_ONCE.format(type(start.loader).__name__))

@@ -13,13 +13,13 @@ from nbdebug.training.data.loops import batches
 from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, form, why_fixed
 from nbdebug.training.data.loops.positions import (
     NOT_BEGUN,
-    READ_ONCE,
     Ahead,
     LoopPosition,
     Passes,
     PassStart,
     Updates,
     UserBatch,
+    check_reread,
 )
 from nbdebug.training.data.loops.rng import LoopRng
 from nbdebug.training.data.passes.indexed_state import IndexedState
@@ -103,12 +103,19 @@ class LoopSampler:
         if self._is_to_end():
             self._end_pass()
             return False
-        before = self.position()
-        batch = self._read()
+        if self._read_ahead(self.position()._replace(ahead=True)):
+            return True
+        self._passes.pass_ends()
+        self._end_pass()
+        return False
+
+    def _read_ahead(self, before: LoopPosition) -> bool:
+        """Read the next batch, without the random numbers for it; False at the end of a pass."""
+        start, batch = self._start, self._read()
         if batch is None:
-            self._passes.pass_ends()
-            self._end_pass()
             return False
+        if self._start is not start:
+            before = before._replace(begun=self._start)
         self._ahead = Ahead(
             batch, before, self._batching.settings, self._place(), self._rng.position()
         )
@@ -223,29 +230,28 @@ class LoopSampler:
             self._ahead = ahead
             self._rng.seek(position.rng)
             return
-        if self._place() != position[:3] or self._start is not position.start:
-            self._check_reread(self._start)
-            self._check_reread(position.start)
+        moved = self._place() != position[:3] or self._start is not position.start
+        if moved or position.begun is not None:
+            check_reread(self._start, self._passes)
+            check_reread(position.start, self._passes)
             self._go(position)
-        if position.start is None and self._first is not None:
+        if position.start is None and position.begun is None and self._first is not None:
             return
         if position.held is not None:
             position.held.restore()
-        self._rng.seek(position.rng)
-
-    def _check_reread(self, start: PassStart | None) -> None:
-        """Raise DataError if a pass cannot be begun again."""
-        if start is not None and isinstance(start.loader, Updates):
-            raise DataError(start.loader.nothing_goes_back)
-        if start is not None and self._passes.why_not:
-            raise DataError(self._passes.why_not)
-        if start is not None and isinstance(start.loader, Iterator):
-            raise DataError(READ_ONCE.format(type(start.loader).__name__))
+        if position.begun is None:
+            # Else beginning the pass has drawn.
+            self._rng.seek(position.rng)
+        if position.ahead and self._pass is not None:
+            # What the user's code holds of the data was copied behind that batch.
+            self._read_ahead(position)
 
     def _go(self, position: LoopPosition) -> None:
         """Begin the pass of a position again, and go on to the position."""
         start, number, under_way, read = position.start, position.number, True, position.read
-        if start is None:
+        if position.begun is not None:
+            start, number, read = position.begun, number + 1, 0
+        elif start is None:
             # The first pass begins again, over what the loop iterated over then.
             start, number, read = self._first, 0, 0
         else:
@@ -261,21 +267,14 @@ class LoopSampler:
         if not under_way:
             return
         self._rng.seek(start.rng)
-        self._restore(start)
+        start.restore()
         with self._rng:
             self._pass = self._made(start.loader)
             self._pass.skip(read)
 
-    def _restore(self, start: PassStart) -> None:
-        for held in (start.order, start.held):
-            if held is not None:
-                held.restore()
-        for name, value in start.counters.items():
-            setattr(start.loader, name, value)
-
     @contextmanager
     def keep_everything(self) -> Iterator[None]:
-        self._check_reread(self._start)
+        check_reread(self._start, self._passes)
         self.trying += 1
         try:
             yield
