@@ -15,6 +15,8 @@ from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.own_loop.gradient_marks import Marks, gradient_marks
 
 Named = Sequence[tuple[str, nn.Parameter]]
+# First steps in which gradients that were changed in place are looked at.
+MAX_COMPARED = 3
 
 
 class WatchedOptimizer:
@@ -47,7 +49,7 @@ class WatchedOptimizer:
         self.parameters, self.clipping, self._alone = parameters, clipping, alone
         self._groups = len(optimizer.param_groups)
         self._rate = math.nan
-        self.longest, self.carries = 0, False
+        self.longest, self.carries, self._compared = 0, False, 0
         self._without: int | None = None
         self._in_vain = False
         self.clear()
@@ -78,6 +80,8 @@ class WatchedOptimizer:
         """Mark gradients; losses whose gradients were used or cleared are dropped."""
         self._take_new_groups(session)
         before = gradient_marks(self.parameters)
+        if self.marks is None and not self.carries and self._compared < MAX_COMPARED:
+            self._see_scaled(before)
         self._lost |= {at for at in self._gave if at < len(before) and before[at] is None}
         cleared = self.marks is not None and self.marks != before
         if not self._alone and (self._used or cleared):
@@ -123,6 +127,14 @@ class WatchedOptimizer:
                 left is not None and left == one != other
                 for left, one, other in zip(self._left, before, now, strict=True)
             )
+
+    def _see_scaled(self, now: Marks) -> None:
+        """See if what was left was changed, such as by a momentum, and not set to zero."""
+        pairs = zip(self._left, now, strict=False)
+        if any(left and one and left[0] == one[0] and left != one for left, one in pairs):
+            self._compared += 1
+            grads = (parameter.grad for _, parameter in self.parameters)
+            self.carries = any(grad is not None and bool(grad.any()) for grad in grads)
 
     def count_step(self) -> None:
         """Count how many steps lie between two updates."""

@@ -25,6 +25,34 @@ class NeverCleared(OwnLoop):
                 self.losses.append(loss.item())
 
 
+class Momentum(OwnLoop):
+    """Gradients of the step before are made smaller, and added to."""
+
+    def run(self, epochs: Epochs, batches: Batches) -> None:
+        for _ in epochs(self.epochs):
+            for x, y in batches(self.loader):
+                for parameter in self.model.parameters():
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(0.9)
+                loss = functional.mse_loss(self.model(x), y)
+                loss.backward()
+                self.optimizer.step()
+                self.losses.append(loss.item())
+
+
+class SetToZero(OwnLoop):
+    """Nothing is carried: the gradients that stay are zeros."""
+
+    def run(self, epochs: Epochs, batches: Batches) -> None:
+        for _ in epochs(self.epochs):
+            for x, y in batches(self.loader):
+                self.optimizer.zero_grad(set_to_none=False)
+                loss = functional.mse_loss(self.model(x), y)
+                loss.backward()
+                self.optimizer.step()
+                self.losses.append(loss.item())
+
+
 class UpdatesFirst(OwnLoop):
     """The update of a step is made in the next one."""
 
@@ -72,7 +100,7 @@ class OneAccumulates(OwnLoop):
                 self.losses.append(loss.item())
 
 
-KINDS: list[type[OwnLoop]] = [NeverCleared, UpdatesFirst, OneAccumulates]
+KINDS: list[type[OwnLoop]] = [NeverCleared, Momentum, SetToZero, UpdatesFirst, OneAccumulates]
 
 
 @pytest.mark.parametrize("kind", KINDS)
