@@ -230,8 +230,11 @@ def test_nan_waits_for_who_is_attached_and_else_goes_on(tmp_path: Path) -> None:
         (tmp_path / "seen").touch()
         # The step behind the first NaN: nobody was attached, so it went on.
         until(lambda: (tmp_path / "met").exists() and (tmp_path / "met").stat().st_size > 1)
+        (tmp_path / "spoil").unlink()
         with nbd.attach() as far:
             until(lambda: far.history.notices)
+            # A NaN that came just then waits for who looks.
+            far.start()
         (tmp_path / "stop").touch()
         _, err = ended(script)
         assert script.returncode == 0, err
