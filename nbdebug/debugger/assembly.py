@@ -49,6 +49,7 @@ from nbdebug.training.tasks.inside.fixed_samples import FixedData
 from nbdebug.training.tasks.inside.live_views import LiveViews
 from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.tasks.trials.double_step import DoubleStep
+from nbdebug.training.tasks.trials.stopped_step import StoppedStep
 from nbdebug.training.timeline.disk.reader import read
 from nbdebug.training.timeline.timeline import Timeline
 from nbdebug.training.worker import Worker
@@ -177,6 +178,7 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
         fixed=fixed,
         views=LiveViews(loop, history, setup.overhead),
         double_step=DoubleStep(loop, timeline),
+        stopped=StoppedStep(loop, timeline.edits, history),
     )
 
 

@@ -171,8 +171,8 @@ class Worker:
         """Tell if the next command sets the same; nothing then sees the value of this one."""
         if not self._waiting or self._training.controls.is_action(command.control):
             return False
-        following = self._waiting[0].command
-        return isinstance(following, SetControl) and _target(following) == _target(command)
+        after = self._waiting[0].command
+        return isinstance(after, SetControl) and _target(after) == _target(command)
 
     def _answer(self) -> None:
         """Answer the finished commands, after the status is in History."""
@@ -195,7 +195,7 @@ class Worker:
         if not training.run.goal_reached:
             training.timeline.before_step()
             if self._made_step():
-                training.timeline.after_step()
+                training.after_step()
                 training.loop.after_update.raise_failure()
                 training.forecast.refresh()
                 if stop := training.loop.body.late_stop():
@@ -221,6 +221,7 @@ class Worker:
 
     def _stop_at_breakpoint(self, condition: str) -> None:
         self._training.timeline.undo_outside()
+        self._training.stopped.remember()
         self._pause_at(condition, STOPPED_BEFORE)
 
     def _pause_at(self, condition: str, text: str) -> None:

@@ -44,7 +44,9 @@ class RunChecksHandler(Handler[RunChecks]):
     command = RunChecks
 
     def handle(self, command: RunChecks, progress: TaskProgress) -> CheckReport:
-        return self.training.checks.run(command.checks, progress)
+        training = self.training
+        with training.double_step.around(training.history, "The checks"):
+            return training.checks.run(command.checks, progress)
 
 
 class AskChecksHandler(Handler[AskChecks]):

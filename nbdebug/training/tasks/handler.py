@@ -22,6 +22,7 @@ from nbdebug.training.tasks.inside.fixed_samples import FixedData
 from nbdebug.training.tasks.inside.live_views import LiveViews
 from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.tasks.trials.double_step import DoubleStep
+from nbdebug.training.tasks.trials.stopped_step import StoppedStep
 from nbdebug.training.timeline.timeline import Timeline
 
 C = TypeVar("C", bound=Command)
@@ -45,11 +46,17 @@ class Training:
     fixed: FixedData
     views: LiveViews
     double_step: DoubleStep
+    stopped: StoppedStep
 
     @property
     def session(self) -> Session:
         """Model, optimizer, loss and data."""
         return self.loop.session
+
+    def after_step(self) -> None:
+        """Log the step, and compare it with the one that a breakpoint stopped."""
+        self.timeline.after_step()
+        self.stopped.compare()
 
     def has_due(self, state: RunState) -> bool:
         """Tell if a check that a rule asked for, or a view, is due in this state of training."""

@@ -129,6 +129,68 @@ def test_a_loop_that_counts_where_nobody_reaches_is_not_rewound() -> None:
         assert dbg.history.status.step == 5
 
 
+def stopped(divisor: Callable[[int], int], between: Callable[[nbd.Debugger], Any]) -> list[str]:
+    """Titles of warnings after a loop was stopped at step 5 and went on.
+
+    Args:
+        divisor: of the loss, by the number of calls, which no copy holds.
+        between: is done while the loop is paused.
+    """
+    torch.manual_seed(0)
+    model, calls = nn.Linear(4, 1), unreached_list()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    loader = DataLoader(TensorDataset(X, Y), batch_size=8)
+
+    def loop() -> None:
+        for _ in dbg.epochs(2):
+            for x, y in dbg.batches(loader):
+                calls.result().append(1)
+                optimizer.zero_grad()
+                loss = functional.mse_loss(model(x), y) / divisor(len(calls.result()))
+                loss.backward()
+                optimizer.step()
+
+    with nbd.watch(model, optimizer, runs=None) as dbg:
+        dbg.break_when("step >= 5")
+        dbg.run(loop)
+        assert dbg.wait(20)
+        between(dbg)
+        dbg.clear_breakpoints()
+        with pytest.raises(nbd.LoopLeft):
+            dbg.run(steps=100)
+        return [one.title for one in dbg.history.notices if one.severity == "warning"]
+
+
+def test_a_step_that_a_breakpoint_stopped_is_compared_with_the_one_that_is_made() -> None:
+    title = "The step at the breakpoint was made again with another result"
+    assert title in stopped(lambda calls: calls, lambda dbg: None)
+    assert title not in stopped(lambda calls: 1, lambda dbg: None)
+    # An edit explains the difference.
+    assert title not in stopped(lambda calls: calls, lambda dbg: dbg.set(lr=2e-3))
+
+
+def test_checks_of_a_loop_tell_what_they_have_moved() -> None:
+    title = "A look at training has changed it"
+    assert title in stopped(lambda calls: calls, lambda dbg: dbg.check())
+    assert title not in stopped(lambda calls: 1, lambda dbg: dbg.check())
+
+
+@pytest.mark.parametrize("how", MOVED)
+@pytest.mark.parametrize("kind", ["step_fn", "loss_fn"])
+def test_checks_tell_what_they_have_moved(how: str, kind: str, tmp_path: Path) -> None:
+    with made(MOVED[how](tmp_path / "count"), kind) as dbg:
+        dbg.run(steps=3)
+        dbg.check("shapes")
+        told = [one for one in dbg.history.notices if one.title.startswith("A look at training")]
+        assert len(told) == 1 and "The checks moved on what no copy holds" in told[0].text
+        dbg.check("shapes")
+        assert len(told) == 1
+    with made(lambda loss: loss, kind) as dbg:
+        dbg.run(steps=3)
+        dbg.check()
+        assert not any("A look at" in one.title for one in dbg.history.notices)
+
+
 def in_turn(k: int, reached: bool = False) -> tuple[nbd.Watch, Callable[[], None]]:
     """A loop in which the second optimizer makes its update at every k-th batch.
 

@@ -92,7 +92,8 @@ class Inspection:
             indices of its samples, None for a stream; whole: all batches of the step.
         outputs, targets: outputs and targets of the batch, None with a `step_fn`, and for one of
             several that is not the last.
-        gradients: gradients before clipping, by parameter name.
+        gradients: gradients before clipping, by parameter name; norm: of the step that would be
+            recorded.
     """
 
     step: int
@@ -103,6 +104,7 @@ class Inspection:
     loss: float
     gradients: dict[str, torch.Tensor]
     whole: Batch | None = None
+    norm: float = math.nan
 
 
 NOT_STOPPED = Inspection(-1, None, None, None, None, math.nan, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -85,7 +86,8 @@ def breakpoint_hit(
     condition = breakpoints.hit(dict(zip(STEP_VALUES, map(float, here), strict=True)))
     if condition is None:
         return None
-    breakpoints.inspection = inspect(session, batch, batch.each[-1], found[0])
+    stopped = inspect(session, batch, batch.each[-1], found[0])
+    breakpoints.inspection = replace(stopped, norm=found[1])
     return Break(condition)
 
 

@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.history.history import History
+from nbdebug.core.records import Notice
 from nbdebug.errors import NotRepeatableError, TaskStopped
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.training.engine.loop import Loop
@@ -15,6 +17,9 @@ from nbdebug.training.timeline.nondeterminism import find_nondeterminism
 from nbdebug.training.timeline.timeline import Timeline
 
 ROUNDING = 1e-3
+MOVED = "A look at training has changed it"
+# Loss and gradient norm of each, and the weights after the last one.
+_Steps = tuple[list[tuple[float, float]], dict[str, Any]]
 REGISTER = (
     " Name what else moves in state={'name': object}, or draw random numbers from the global "
     "generators."
@@ -54,28 +59,61 @@ class DoubleStep:
         if self.passed or not self._loop.session.step:
             return
         progress.advance(0.0, "Making a step twice, to see if it repeats")
+        if refusal := self._judge(self._made(), self._made()):
+            raise NotRepeatableError(refusal)
+
+    @contextmanager
+    def around(self, history: History, what: str) -> Iterator[None]:
+        """Make the next step before and after what is done inside, and tell of a difference.
+
+        Nothing is made where a step was equal to its repetition before, or is known to differ.
+
+        Args:
+            what: is done inside, as the beginning of a sentence.
+        """
+        self._forget_other_loops()
+        body, step = self._loop.session.body, self._loop.session.step
+        if self.passed or self._refusal or not step or (body is not None and not body.repeats):
+            yield
+            return
+        before = self._made()
+        yield
+        if refusal := self._judge(before, self._made() if before else None):
+            text = f"{what} moved on what no copy holds. {refusal}"
+            history.add_notice(Notice(step, "warning", MOVED, text))
+
+    def _made(self) -> _Steps | None:
+        """The next step or steps, on trial; None if they fail, which tells nothing.
+
+        Whoever asked meets the failure itself.
+        """
         body = self._loop.session.body
-        count = 1 if body is None else body.updates.steps_in_turn
         try:
-            first, second = self._make(count), self._make(count)
+            return self._make(1 if body is None else body.updates.steps_in_turn)
         except TaskStopped:
             raise
         except Exception:
-            # A step that fails tells nothing; whoever asked meets the failure itself.
-            return
-        exact = self._loop.session.device.type == "cpu"
-        if difference := _difference(first, second, exact):
-            what = "A step that was" if count == 1 else f"{count} steps that were"
-            where = find_nondeterminism(self._loop.session)
-            # The cause in a loop of the user's own names the remedy.
-            where += REGISTER if body is None else ""
-            self._refusal = (
-                f"{what} made twice from the same state gave {difference}. Going back "
-                f"would not give the training that was, and the {2 * count} steps on trial moved "
-                f"on what no copy holds. {where}"
-            )
-            raise NotRepeatableError(self._refusal)
-        self.passed = True
+            return None
+
+    def _judge(self, first: _Steps | None, second: _Steps | None) -> str:
+        """Keep the verdict on steps that were made twice from the same state: why they differ."""
+        if first is None or second is None:
+            return ""
+        session, count = self._loop.session, len(first[0])
+        difference = _difference(first, second, session.device.type == "cpu")
+        if not difference:
+            self.passed = True
+            return ""
+        what = "A step that was" if count == 1 else f"{count} steps that were"
+        where = find_nondeterminism(session)
+        # The cause in a loop of the user's own names the remedy.
+        where += REGISTER if session.body is None else ""
+        self._refusal = (
+            f"{what} made twice from the same state gave {difference}. Going back would not give "
+            f"the training that was, and the {2 * count} steps on trial moved on what no copy "
+            f"holds. {where}"
+        )
+        return self._refusal
 
     def _forget_other_loops(self) -> None:
         """Judge a loop that began since the last verdict for itself."""
@@ -83,7 +121,7 @@ class DoubleStep:
         if body is not None and body.started is not self._judged:
             self.passed, self._refusal, self._judged = False, "", body.started
 
-    def _make(self, count: int) -> tuple[list[tuple[float, float]], dict[str, Any]]:
+    def _make(self, count: int) -> _Steps:
         """Loss and norm of trial steps, and the weights after them, all undone."""
         loop, timeline, made = self._loop, self._timeline, []
         with loop.trial_steps(), timeline.rolled_back():
