@@ -38,6 +38,7 @@ class Figures {
     this.watched = new WeakSet();
     this.dark = false;
     this.painting = new Painting();
+    this.heights = new Heights();
   }
   /** Make the document, with nothing in it. */
   async open(bokeh) {
@@ -66,6 +67,7 @@ class Figures {
   }
   onRoot(figure) {
     const { name, box } = this.panels.get(figure.id);
+    this.heights.add(figure, box.plot);
     // The legend of a figure stands beside the title.
     if (figure.above) this.keys.push(new KeyRow(figure, box.title));
     this.watchDraggableLines(figure, name);
@@ -157,6 +159,7 @@ class Figures {
   close() {
     clearTimeout(this.dragging);
     this.painting.close();
+    this.heights.close();
     if (!this.document) return;
     this.document.clear();
     this.document.views_manager?.clear();
