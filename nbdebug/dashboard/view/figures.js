@@ -7,6 +7,15 @@ function refit({ y_range, y_scale }) {
   y_range.properties.range_padding.change.emit();
 }
 
+/** Take over a scale that came while the views were made: they have that of the beginning. */
+function scaledAsTold(views) {
+  for (const { model, frame } of views) {
+    if (!frame?.y_scale || frame.y_scale.type === model.y_scale?.type) continue;
+    model.properties.y_scale.change.emit();
+    refit(model);
+  }
+}
+
 /** Replace the rows from `start` on and keep the rows before. */
 function spliced(old, start, fresh) {
   if (fresh instanceof Float64Array) {
@@ -80,6 +89,7 @@ class Figures {
     const fresh = (view) => !this.dressed.has(view);
     const views = [...(document.views_manager?.query?.(fresh) ?? [])];
     for (const view of views) this.dressed.add(view);
+    scaledAsTold(views);
     hitWhenPainted(views);
     laidOutWhenSeen(views);
     styledWhenChanged(views);
