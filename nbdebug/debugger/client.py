@@ -165,8 +165,17 @@ class Client:
                     "The training thread has ended, as in a forked process; make a new Debugger."
                 )
 
-    def set(self, values: Mapping[str, Any], who: str = "api", why: str = "") -> list[Ticket]:
+    def new_call(self) -> int:
+        """Number for changes that are taken back together."""
+        return self._queue.new_call()
+
+    def set(
+        self, values: Mapping[str, Any], who: str = "api", why: str = "", call: int = 0
+    ) -> list[Ticket]:
         """Put one command per control, all or none.
+
+        Args:
+            call: number of an earlier call, with which these are taken back; 0 for a new one.
 
         Raises:
             ControlNameError, ControlValueError: no command was put.
@@ -174,7 +183,7 @@ class Client:
         if not self._in_loop:
             self.refuse_inside("set")
         checked = self._validator.controls(values)
-        call = self._queue.new_call()
+        call = call or self.new_call()
         return [self.put(SetControl(n, value, who, why, call)) for n, value in checked.items()]
 
     def wait_applied(self, tickets: Sequence[Ticket]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from nbdebug.core.commands.base import SET_CONTROLS, Command, Form
@@ -16,6 +18,17 @@ from nbdebug.errors import ArgumentError
 from nbdebug.runs.store.runs_tab import RunsTabService
 
 WHO = "dashboard"
+# Steps of a slider, as by its arrow keys, with shorter pauses are one change for Undo.
+PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Movement:
+    """The latest change by the dashboard: its controls, its time, and its number for Undo."""
+
+    names: frozenset[str] = frozenset()
+    time: float = 0.0
+    call: int = 0
 
 
 class DashboardApi:
@@ -23,6 +36,7 @@ class DashboardApi:
 
     def __init__(self, client: Client, history: History, runs: RunsTabService | None) -> None:
         self._client, self._history, self._runs = client, history, runs
+        self._moved = _Movement()
         # The runner of commands reports those that cannot be loaded.
         found = discover("nbdebug.core.commands", Command, lambda name, error: None)
         self._commands = {kind.name: kind for kind in found}
@@ -43,7 +57,8 @@ class DashboardApi:
         """
         form = Form(fields, WHO)
         if name == SET_CONTROLS:
-            return self._client.set(form.settings(), WHO)
+            return self._set(form.settings())
+        self._moved = _Movement()
         if name == ADD_NOTE:
             self._history.add_note(form.text("text"))
             return []
@@ -53,6 +68,15 @@ class DashboardApi:
         if name not in self._commands:
             raise ArgumentError(unknown_name("command", name, self._commands))
         return [self._client.put(self._commands[name].from_form(form))]
+
+    def _set(self, values: Mapping[str, Any]) -> list[Ticket]:
+        """Set controls; steps of the same ones in short order are taken back together."""
+        names, now, last = frozenset(values), monotonic(), self._moved
+        goes_on = names == last.names and now - last.time <= PAUSE_SECONDS
+        call = last.call if goes_on else self._client.new_call()
+        tickets = self._client.set(values, WHO, call=call)
+        self._moved = _Movement(names, now, call)
+        return tickets
 
     def _ask_runs(self, request: RunRequest) -> None:
         if self._runs is None:

@@ -108,7 +108,8 @@ class DebuggerTimeline:
     def undo(self, *, rewind: bool = False) -> UndoResult:
         """Take back the last change of controls that is still in force.
 
-        The values that one call of `set` changed are taken back together, as a change of its own
+        The values that one call of `set` changed are taken back together, and so are the steps of
+        a control in the dashboard with less than a second between them. It is a change of its own
         that `replay`, `script` and the record repeat. Each further `undo` takes back an earlier
         change. What a schedule, a rewind or `reset` changed stays, and so do the weights: where
         the loss rose after the change, the result offers the step to rewind to.

@@ -9,6 +9,8 @@ from itertools import groupby
 from nbdebug.core.results.network import NetworkLayer, ends_of, range_of, range_title
 
 MAX_BOXES = 30
+# A longer last part of a name gives way, but for its end.
+MAX_END, KEPT_END = 10, 3
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def short_titles(blocks: Sequence[Block]) -> list[tuple[str, str]]:
     """Title of each block without the modules that hold all of them, in two parts.
 
     Where a title does not fit, its first part gives way: the second one tells it from the others.
+    Of a long name the second part is its last letters, often a number, and the class.
     """
     paths = [end.split(".") for block in blocks for end in ends_of(block.name)]
     shared, least = 0, min(map(len, paths), default=1)
@@ -74,6 +77,8 @@ def short_titles(blocks: Sequence[Block]) -> list[tuple[str, str]]:
         known = block.folded or one.named
         title = short if block.folded else f"{short} {one.kind}" if known else one.title
         head = ends[0] if len(ends) > 1 else short.rpartition(".")[0] if known else ""
+        if known and len(short) - len(head) > MAX_END:
+            head = short[:-KEPT_END]
         found.append((head, title[len(head) :]))
     return found
 

@@ -8,6 +8,7 @@ from bokeh.plotting import figure
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Histogram
+from nbdebug.panels._empty import not_yet
 from nbdebug.panels.base import Panel, measured_at
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, plain_figure, shortened_names
@@ -55,11 +56,7 @@ class HistogramPlot:
         options = list(zip(found, shortened_names(list(found), 40), strict=True))
         choices.offer(self.choice, self.label, self.panel.tab, options)
         picked = found.get(choices[self.choice])
-        running = snapshot.status.state == "running"
-        hint = (
-            "Waiting for the first histogram." if running else "Press Run to measure a histogram."
-        )
-        self.panel.note("" if picked else hint)
+        self.panel.note("" if picked else not_yet(snapshot, "the first histogram"))
         sink = self.panel.context.sink
         sink.set_data(self.source, histogram_columns(picked))
         sink.set_actions(self.panel.name, PlotActions(measured_at(picked.step) if picked else ""))

@@ -13,6 +13,7 @@ from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.network import Network, NetworkLayer
+from nbdebug.panels._empty import not_yet
 from nbdebug.panels.base import Panel, PanelContext
 from nbdebug.panels.network import LAYER
 from nbdebug.plots.columns import Values
@@ -101,7 +102,7 @@ class OneLayer(Panel):
     def _hint(self, snapshot: Snapshot) -> str:
         layer = self._chosen()
         if not snapshot.latest:
-            return "Press Run to see this layer over time."
+            return not_yet(snapshot, "this layer over time")
         text = self.missing
         if layer is not None and not layer.parameters:
             text = self.weightless or text

@@ -8,6 +8,7 @@ from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
+from nbdebug.panels._empty import not_yet
 from nbdebug.panels._layer_rows import LogAxis, layer_titles, name_rows, shown_rows
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
@@ -55,7 +56,7 @@ class Activations(Panel):
         means = snapshot.members("activation_mean")
         spread = snapshot.members("activation_std")
         self.say_measured(snapshot, "activation_mean")
-        self.note("" if means else "Press Run to see the activations of every layer.")
+        self.note("" if means else not_yet(snapshot, "the activations of every layer"))
         means = {name: means[name] for name in shown_rows(self, self.figure, means)}
         mean = np.array(list(means.values()), dtype=float)
         std = np.array([spread.get(name, np.nan) for name in means], dtype=float)

@@ -275,20 +275,6 @@ def window_steps(track: Series | None) -> int:
     return fitting
 
 
-def why_empty(values: Array, unmeasured: str, log: bool = False) -> str:
-    """Text for a plot of values [B] of which none can be drawn; "" if one can.
-
-    Args:
-        unmeasured: the text if there are no values; log: the axis is logarithmic.
-    """
-    if not len(values):
-        return unmeasured
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return "NaN or Inf at every step."
-    return "0 at every step." if log and not (known > 0).any() else ""
-
-
 def measured_at(step: int) -> str:
     """Sentence that names the step of a measurement."""
     return f"Measured at step {step:,}."

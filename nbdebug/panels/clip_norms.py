@@ -20,6 +20,7 @@ from bokeh.plotting import figure
 
 from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.panels._empty import not_yet
 from nbdebug.panels._recent_norms import RecentNorms, recent_norms
 from nbdebug.panels.base import Panel, measured_at
 from nbdebug.plots.figures import (
@@ -87,7 +88,7 @@ class ClipNorms(Panel):
             limit = self.context.in_force("clip_threshold")
         limit = math.nan if limit is None else float(limit)
         found = recent_norms(snapshot, limit)
-        self.note("" if found else "Press Run to see the gradient norms.")
+        self.note("" if found else not_yet(snapshot, "the gradient norms"))
         edges, counts = (np.empty(0), np.empty(0)) if found is None else (found.edges, found.counts)
         sink.set_data(self.bars, {"left": edges[:-1], "right": edges[1:], "count": counts})
         total = counts.sum()

@@ -11,6 +11,7 @@ from bokeh.models.ui import UIElement
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
+from nbdebug.panels._empty import not_yet
 from nbdebug.panels._stretches import Stretch, stretches
 from nbdebug.panels.base import MAX_POINTS, Panel, PanelContext
 from nbdebug.plots.columns import Values
@@ -106,7 +107,7 @@ class ControlHistory(Panel):
             value = choice_text(self.choices[name], in_force.get(name))
             now[number + 0.4] = caption(short_words(value), MAX_VALUE_LENGTH)
         sink.set_prop(self.values, "major_label_overrides", now)
-        self.note("" if "lr" in snapshot.latest else "Press Run to see the values in force.")
+        self.note("" if "lr" in snapshot.latest else not_yet(snapshot, "the values in force"))
         self.describe(**{self.lanes[n]: snapshot.latest.get(n, np.nan) for n in self.lanes})
 
     def _curve(self, snapshot: Snapshot, name: str, lane: int) -> Values:

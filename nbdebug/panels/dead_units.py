@@ -7,6 +7,7 @@ from bokeh.models import ColumnDataSource, NumeralTickFormatter, Range1d
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.panels._empty import not_yet
 from nbdebug.panels._layer_rows import layer_titles, name_rows, shown_rows
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
@@ -43,7 +44,7 @@ class DeadUnits(Panel):
         dead, near = snapshot.members("dead"), snapshot.members("near_zero")
         names = shown_rows(self, self.figure, near or dead)
         self.say_measured(snapshot, "near_zero")
-        self.note("" if names else "Press Run to see the dead units of every layer.")
+        self.note("" if names else not_yet(snapshot, "the dead units of every layer"))
         place = np.arange(len(names))
         columns: Values = {
             "upper": place - 0.2,

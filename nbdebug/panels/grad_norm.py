@@ -11,8 +11,9 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.panels._by_optimizer import OptimizerCurves
+from nbdebug.panels._empty import not_yet, why_empty
 from nbdebug.panels._stretches import stretches
-from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel, why_empty
+from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel
 from nbdebug.plots.columns import Column, Columns
 from nbdebug.plots.curves import finite, positive
 from nbdebug.plots.figures import (
@@ -103,7 +104,7 @@ class GradNorm(Panel):
         self.each.read(snapshot)
         self.each.send(self.entries[len(labels) :], log=True)
         self._show(snapshot, before, after, limit)
-        self.note(why_empty(before["y"], "Press Run to see the gradient norm.", log=True))
+        self.note(why_empty(before["y"], not_yet(snapshot, "the gradient norm"), log=True))
         self.describe(norm=before["y"], threshold=limit["y"][-1:] if acts else np.empty(0))
 
     def _show(self, snapshot: Snapshot, before: Columns, after: Columns, limit: Columns) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.panels._empty import not_yet
 from nbdebug.panels._layer_rows import ParameterRows
 from nbdebug.panels.base import Panel
 
@@ -26,5 +27,5 @@ class GradNormByLayer(Panel):
     def update(self, snapshot: Snapshot) -> None:
         values = snapshot.members("grad_norm")
         self.say_measured(snapshot, "grad_norm")
-        self.note("" if values else "Press Run to see the gradient norm of every parameter.")
+        self.note("" if values else not_yet(snapshot, "the gradient norm of every parameter"))
         self.rows.update(values)

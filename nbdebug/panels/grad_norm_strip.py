@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
+from nbdebug.panels._empty import not_yet
 from nbdebug.panels._layer_rows import MAX_POWER, layer_titles
 from nbdebug.panels.base import OVERVIEW, Panel
 from nbdebug.plots.columns import Columns
@@ -82,7 +83,7 @@ class GradNormStrip(Panel):
             self.lanes, self.needs = lanes, needs
             self._name_lanes(layer_titles(snapshot, lanes))
             self.context.choices.ask_again()
-        self.note("" if lanes else "Press Run to see the gradient norm of every layer.")
+        self.note("" if lanes else not_yet(snapshot, "the gradient norm of every layer"))
         columns = self._columns(snapshot)
         self.context.sink.set_data(self.source, columns)
         self._set_colours(columns)

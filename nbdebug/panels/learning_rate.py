@@ -13,6 +13,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.lr_scaling import scaled_rates
 from nbdebug.core.records import Array, Forecast
 from nbdebug.panels._by_optimizer import OptimizerCurves
+from nbdebug.panels._empty import not_yet
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Column
 from nbdebug.plots.curves import spans_decades
@@ -91,7 +92,7 @@ class LearningRate(Panel):
         self.each.send(self.entries[3:])
         self.context.mark_in_steps(self.marks, snapshot)
         known = past is not None or bool(len(ahead[0]))
-        self.note("" if known else "Press Run to see the learning rate.")
+        self.note("" if known else not_yet(snapshot, "the learning rate"))
         self.describe(**{"learning rate": lr})
         sink.set_actions(self.name, batch_size_actions(snapshot))
 

@@ -9,8 +9,9 @@ from bokeh.models.ui import UIElement
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.panels._by_optimizer import OptimizerCurves
+from nbdebug.panels._empty import not_yet, why_empty
 from nbdebug.panels._train_val import TrainValCurves
-from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel, why_empty
+from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel
 from nbdebug.plots.flags import Flags, flags
 from nbdebug.plots.theme import GREY
 from nbdebug.plots.ticks import number_ticks
@@ -63,7 +64,7 @@ class Loss(Panel):
         curves.read(snapshot, "loss", float(context.choices["smoothing"]))
         self.each.read(snapshot)
         log, window = self._logarithmic(curves.train["mean"]), context.window(snapshot)
-        self.note(why_empty(curves.values, "Press Run to see the loss."))
+        self.note(why_empty(curves.values, not_yet(snapshot, "the loss")))
         self.scale.switch(context.sink, log)
         shown = curves.robust_range(window, log, self.each.values(*window))
         context.show_window(snapshot, *(shown or (0.1, 1.0)))

@@ -7,8 +7,9 @@ from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.metric_names import MetricNames
+from nbdebug.panels._empty import not_yet, why_empty
 from nbdebug.panels._train_val import TrainValCurves
-from nbdebug.panels.base import OVERVIEW, Panel, PanelContext, why_empty
+from nbdebug.panels.base import OVERVIEW, Panel, PanelContext
 from nbdebug.plots.figures import caption
 from nbdebug.plots.ticks import number_ticks
 
@@ -68,7 +69,7 @@ class Metric(Panel):
 
 def _reason(snapshot: Snapshot) -> str:
     if not snapshot.status.step:
-        return "Press Run to see the accuracy, or the metrics that you passed."
+        return not_yet(snapshot, "the accuracy, or the metrics that you passed")
     return (
         "No metric: pass metrics={name: function(outputs, targets)}. A trainer, or a loop of your "
         "own, logs them by name."

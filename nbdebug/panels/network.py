@@ -14,6 +14,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Histogram
 from nbdebug.core.results.network import Network, NetworkLayer
 from nbdebug.panels._blocks import Block, blocks_of, short_titles
+from nbdebug.panels._empty import not_yet
 from nbdebug.panels.base import OVERVIEW, Panel
 
 BLOCK, LAYER = "network_block", "layer"
@@ -50,7 +51,7 @@ class NetworkStrip(Panel):
             _box(block, name, values) for block, name in zip(blocks, names, strict=True)
         )
         step = max((found.step for found in values.histograms.values()), default=None)
-        said = "Press Run to see the activations of every layer."
+        said = not_yet(snapshot, "the activations of every layer")
         if step is not None:
             said = f"activations of step {step:,}"
         elif snapshot.status.step:
@@ -152,6 +153,8 @@ def _said(block: Block, values: _Values) -> str:
         p = p.get(block.name) if isinstance(p, Mapping) else p
         return f"p = {p:.2g}" if isinstance(p, int | float) else ""
     found = values.histograms.get(block.name)
+    if found is not None and found.low == 0 and not np.any(found.counts[1:]):
+        return "all 0"
     # The spread of what is drawn: the other one may be that of an earlier step.
     std = values.std.get(block.name, math.nan) if found is None else _std(found)
     return f"std {_short(std)}" if math.isfinite(std) else ""

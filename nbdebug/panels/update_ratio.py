@@ -6,6 +6,7 @@ from bokeh.models.annotations import BoxAnnotation
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.panels._empty import not_yet
 from nbdebug.panels._layer_rows import ParameterRows
 from nbdebug.panels.base import Panel
 from nbdebug.plots.theme import GREEN
@@ -37,5 +38,5 @@ class UpdateRatio(Panel):
     def update(self, snapshot: Snapshot) -> None:
         values = snapshot.members("update_ratio")
         self.say_measured(snapshot, "update_ratio")
-        self.note("" if values else "Press Run to see the update ratio of every parameter.")
+        self.note("" if values else not_yet(snapshot, "the update ratio of every parameter"))
         self.rows.update(values)

@@ -11,6 +11,7 @@ from bokeh.models.ui import UIElement
 from nbdebug.core.commands.running import ReestimateBatchNorm
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
+from nbdebug.panels._empty import not_yet
 from nbdebug.panels._layer_rows import layer_titles, name_rows, shown_rows
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
@@ -103,7 +104,7 @@ class VarianceShift(Panel):
             if spec.name == "bn_statistics" and spec.unavailable:
                 return f"No variance shift to measure: {spec.unavailable}"
         if not snapshot.status.step:
-            return "Press Run to see the variance shift of every BatchNorm layer."
+            return not_yet(snapshot, "the variance shift of every BatchNorm layer")
         return (
             "Waiting for the first measurement; none is made with a step_fn or a loop of its own."
         )

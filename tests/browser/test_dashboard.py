@@ -156,6 +156,27 @@ def test_a_reload_while_training_shows_all_data_and_goes_on(open_notebook: Open)
     notebook.picture("after-reload")
 
 
+SCALES = """() => (window.Bokeh?.documents ?? []).map((one) => {
+    const figure = one.get_model_by_name("loss");
+    const [view] = one.views_manager?.query(
+        (each) => figure && each.model === figure && each.frame) ?? [];
+    return [figure?.y_scale.type, view?.frame.y_scale.type];
+})"""
+
+
+@pytest.mark.usefixtures("own_page")
+def test_a_view_that_opens_later_has_the_scale_of_the_plots(open_notebook: Open) -> None:
+    notebook = dashboard(open_notebook, "dbg")
+    train(notebook)
+    logarithmic = ["LogScale", "LogScale"]
+    until(lambda: notebook.page.evaluate(SCALES) == [logarithmic], "the logarithmic loss")
+    notebook.run_cell(2)
+    until(lambda: notebook.page.evaluate(SCALES) == [logarithmic] * 2, "the second view")
+    notebook.reload()
+    until(lambda: notebook.page.evaluate(SCALES) == [logarithmic] * 2, "the views of the new page")
+    assert not notebook.errors
+
+
 @pytest.mark.long
 @pytest.mark.soak
 def test_running_the_cell_again_and_again_leaves_one_dashboard(open_notebook: Open) -> None:

@@ -9,7 +9,7 @@ import pytest
 from bokeh.models import DataRange1d, LinearScale, LogScale
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.records import Reading, Status, StepRecord
+from nbdebug.core.records import Notice, Reading, Status, StepRecord
 from nbdebug.core.series import Series
 from nbdebug.panels.grad_norm import GradNorm
 from nbdebug.panels.loss import Loss
@@ -174,6 +174,27 @@ def test_a_plot_without_a_value_to_draw_says_why(shown, kind, values, said):
     draw(panel, history(loss=values, accuracy=values, grad_norm=values))
     assert shown.notes[panel.name].startswith(said)
     assert bool(shown.notes[panel.name]) == bool(said)
+
+
+@pytest.mark.parametrize("kind", [Loss, Metric, GradNorm])
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (Status("running"), "Waiting for the"),
+        (Status("closed"), "Training was closed before it measured the"),
+        (
+            Status(failure=Notice(0, "error", "Stopped", "", kind="non_finite")),
+            "Training stopped at step 0 (NaN or Inf) before it measured the",
+        ),
+    ],
+)
+def test_a_plot_without_a_step_says_what_happened(shown, kind, status, said):
+    panel = kind(context_with(shown))
+    panel.build()
+    past = history(loss=[], accuracy=[], grad_norm=[])
+    past.set_status(status)
+    draw(panel, past)
+    assert shown.notes[panel.name].startswith(said)
 
 
 def test_a_gradient_of_zero_is_said(shown):

@@ -76,6 +76,19 @@ def test_every_layer_has_its_name_class_histogram_and_what_is_worth_saying(panel
     assert "activations of step 1,343" in page
 
 
+def test_outputs_that_are_all_0_are_said_to_be_so(panel) -> None:
+    counts = np.zeros(40)
+    counts[0] = 7.0
+    ends = {"0": (0.0, 1e-12), "1": (0.5, 0.5000005), "2": (0.0, 1.0)}
+    found = {
+        f"activation/{name}": Histogram(f"activation/{name}", 3, low, high, counts.copy())
+        for name, (low, high) in ends.items()
+    }
+    found["activation/2"].counts[39] = 7.0
+    page = shown(panel, flat(3), histograms=found, status=Status("paused", 4))
+    assert re.findall("<small>(.*?)</small>", page) == ["all 0", "std 0", "std 0.49"]
+
+
 def test_a_layer_that_a_finding_blames_is_marked(panel) -> None:
     found = Finding("x", "X", "warning", 0, 1.0, 0.0, "", "", (), "", layers=("1",))
     results = LatestResults.holding(Network(flat(3)), Findings((found,)))
@@ -93,6 +106,10 @@ def test_a_layer_that_a_finding_blames_is_marked(panel) -> None:
         (["a.norm", "head"], [("a", ".norm Linear"), ("", "head Linear")]),
         (["e.0.a..e.4.b", "e.5.a"], [("0.a", "…4.b"), ("5", ".a Linear")]),
         (["linear", "act"], [("", "Linear"), ("", "act Linear")]),
+        (
+            ["n" * 197 + "_17", "a.long_last_name"],
+            [("n" * 197, "_17 Linear"), ("a.long_last_n", "ame Linear")],
+        ),
     ],
     ids=str,
 )

@@ -199,7 +199,8 @@ class BokehView(anywidget.AnyWidget):
         if version != self._choices_sent:
             extra["choices"] = self._choices.describe()
             self._choices_sent = version
-        extra |= self._html_state.changes()
+        # The other half is for the plots.
+        extra |= self._html_state.changes(budget // 2)
         packet = self._mirror.tick(budget - len(str(extra)))
         # Figures come once, whole, and before their data.
         if built := self._roots.unsent():

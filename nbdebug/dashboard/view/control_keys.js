@@ -28,7 +28,11 @@ class ControlKeys {
     for (const slider of this.rail.querySelectorAll(".widget-slider")) {
       const handle = slider.querySelector(".noUi-handle");
       const readout = slider.querySelector(".widget-readout");
-      const value = readout?.textContent.trim();
+      const value = shortNumber(readout?.textContent.trim());
+      // Not while somebody types in it.
+      if (value && value !== readout.textContent.trim() && readout !== document.activeElement) {
+        readout.textContent = value;
+      }
       if (!handle) continue;
       const name = slider.querySelector(".widget-label")?.textContent ?? "";
       handle.setAttribute("aria-label", name);
@@ -44,4 +48,9 @@ class ControlKeys {
     this.watcher.disconnect();
     this.dashboard?.removeEventListener("keydown", this.onKey);
   }
+}
+
+/** A number below 0.0001 with an exponent, as 1.58e-6; another text as it is. */
+function shortNumber(text) {
+  return /^0\.0000\d*$/.test(text) && Number(text) ? Number(text).toExponential(2) : text;
 }

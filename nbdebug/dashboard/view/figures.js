@@ -7,6 +7,15 @@ function refit({ y_range, y_scale }) {
   y_range.properties.range_padding.change.emit();
 }
 
+/** Take over a scale that came while the views were made: they have that of the beginning. */
+function scaledAsTold(views) {
+  for (const { model, frame } of views) {
+    if (!frame?.y_scale || frame.y_scale.type === model.y_scale?.type) continue;
+    model.properties.y_scale.change.emit();
+    refit(model);
+  }
+}
+
 /** Replace the rows from `start` on and keep the rows before. */
 function spliced(old, start, fresh) {
   if (fresh instanceof Float64Array) {
@@ -38,6 +47,7 @@ class Figures {
     this.watched = new WeakSet();
     this.dark = false;
     this.painting = new Painting();
+    this.heights = new Heights();
   }
   /** Make the document, with nothing in it. */
   async open(bokeh) {
@@ -66,6 +76,7 @@ class Figures {
   }
   onRoot(figure) {
     const { name, box } = this.panels.get(figure.id);
+    this.heights.add(figure, box.plot);
     // The legend of a figure stands beside the title.
     if (figure.above) this.keys.push(new KeyRow(figure, box.title));
     this.watchDraggableLines(figure, name);
@@ -78,6 +89,7 @@ class Figures {
     const fresh = (view) => !this.dressed.has(view);
     const views = [...(document.views_manager?.query?.(fresh) ?? [])];
     for (const view of views) this.dressed.add(view);
+    scaledAsTold(views);
     hitWhenPainted(views);
     laidOutWhenSeen(views);
     styledWhenChanged(views);
@@ -157,6 +169,7 @@ class Figures {
   close() {
     clearTimeout(this.dragging);
     this.painting.close();
+    this.heights.close();
     if (!this.document) return;
     this.document.clear();
     this.document.views_manager?.clear();

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-STATE_KINDS = ("notes", "actions", "sections", "refusals", "alternatives", "status", "hidden")
+# Sections, the only ones that are long, come last: the others do not wait for them.
+STATE_KINDS = ("notes", "actions", "refusals", "alternatives", "status", "hidden", "sections")
 
 
 class HtmlState:
@@ -17,15 +18,25 @@ class HtmlState:
     def set(self, kind: str, key: str, value: Any) -> None:
         self._now[kind][key] = value
 
-    def changes(self) -> dict[str, dict[str, Any]]:
-        """Changes since the last call, by kind; marks them as sent."""
-        changed = {
-            kind: {k: v for k, v in now.items() if self._sent[kind].get(k) != v}
-            for kind, now in self._now.items()
-        }
-        for kind, values in changed.items():
-            self._sent[kind].update(values)
-        return {kind: values for kind, values in changed.items() if values}
+    def changes(self, budget: int | None = None) -> dict[str, dict[str, Any]]:
+        """Changes that were not sent yet, by kind; marks them as sent.
+
+        Args:
+            budget: characters that the values take at most, but for one that alone takes more;
+                the others wait for the next call. None for all changes.
+        """
+        changed: dict[str, dict[str, Any]] = {}
+        size = 0
+        for kind, now in self._now.items():
+            sent = self._sent[kind]
+            for key, value in now.items():
+                if sent.get(key) == value:
+                    continue
+                size += len(str(value))
+                if budget is not None and changed and size > budget:
+                    return changed
+                changed.setdefault(kind, {})[key] = sent[key] = value
+        return changed
 
     def everything(self) -> dict[str, dict[str, Any]]:
         """Everything that was sent so far, by kind."""

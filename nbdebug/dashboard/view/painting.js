@@ -58,3 +58,29 @@ function styledWhenChanged(views) {
     }
   }
 }
+
+/** Figures of the first view are lower in a short window, where it would not be seen as a whole. */
+class Heights {
+  constructor() {
+    this.figures = new Map();
+    // As in the style sheet.
+    this.short = window.matchMedia("(max-height: 720px)");
+    this.fit = () => this.figures.forEach((tall, figure) => this.set(figure, tall));
+    this.short.addEventListener("change", this.fit);
+  }
+  add(figure, place) {
+    if (!place.closest(".nbd-overview")) return;
+    this.figures.set(figure, { height: figure.height, place });
+    this.fit();
+  }
+  /** Ticks and title of the axis keep their room, and of the rest half is left. */
+  set(figure, { height, place }) {
+    const fitting = this.short.matches ? 40 + Math.round((height - 5) * 0.45) : height;
+    if (figure.height === fitting) return;
+    figure.height = fitting;
+    place.style.minHeight = `${fitting}px`;
+  }
+  close() {
+    this.short.removeEventListener("change", this.fit);
+  }
+}

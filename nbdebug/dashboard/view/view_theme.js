@@ -35,6 +35,8 @@ function themeOf(model, c) {
   if (model.type === "Label") {
     return { text_color: c.faint, background_fill_color: c.paper, background_fill_alpha: 0.8 };
   }
+  // Its own paper is white on every page.
+  if (model.type === "Toolbar") return { styles: { "background-color": c.paper } };
   if (model.type === "Text") return { text_color: c.ink };
   return null;
 }

@@ -12,10 +12,10 @@ from nbdebug.core.results.undo import UndoableChange, ValueChange, value_text
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """The values that one call of `set` changed.
+    """The values that one call of `set`, or one movement of a widget, changed.
 
     Attributes:
-        call: number of the call, 0 for a change of its own.
+        call: number of the call or movement, 0 for a change of its own.
         place: step of the first value, and the number of events before it.
         change: the values, with their step.
     """
@@ -56,7 +56,8 @@ class UndoStack:
 
         Args:
             spec: of the control; place: step and number of events before the change.
-            call: number of the call of `set`, whose values are taken back together; 0 for none.
+            call: number of the call of `set` or of the movement of a widget, whose values are taken
+                back together; 0 for none.
         """
         if change.old == change.new:
             return
@@ -97,16 +98,27 @@ class UndoStack:
         if edit is None:
             self._stack.pop()
         elif top is not None and edit.call and top.call == edit.call:
-            self._stack[-1] = _joined(top, edit)
+            joined = _joined(top, edit)
+            self._stack[-1:] = [joined] if joined.change.values else []
         else:
             self._stack.append(edit)
 
 
 def _joined(first: Edit, second: Edit) -> Edit:
-    """Two values of one call as one change."""
+    """A change and one more value of the same call as one change.
+
+    A control that moved twice is one value; one that is back where it was is none.
+    """
     one, other = first.change, second.change
-    values, refusal = one.values + other.values, one.refusal or other.refusal
-    return replace(first, change=replace(one, values=values, refusal=refusal))
+    (moved,) = other.values
+    values, refusal = list(one.values), one.refusal or other.refusal
+    for value in one.values:
+        if value.control == moved.control:
+            values.remove(value)
+            moved = replace(moved, old=value.old, before=value.before)
+            if moved.old == moved.new and not refusal:
+                return replace(first, change=replace(one, values=tuple(values)))
+    return replace(first, change=replace(one, values=(*values, moved), refusal=refusal))
 
 
 def _refusal(spec: ControlSpec, step: int) -> str:
