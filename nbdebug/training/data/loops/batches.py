@@ -13,6 +13,7 @@ from nbdebug.model.training_state import Batching
 from nbdebug.training.data.loops.positions import Updates
 
 # Numbers of torch's own DataLoader.
+MAX_FORMS = 10_000
 LOADER_SETTINGS = frozenset({"num_workers", "prefetch_factor", "timeout", "batch_size"})
 NO_LOADER = "The data is no DataLoader: the loop decides how large a batch is."
 WITH_WORKERS = (
@@ -54,6 +55,23 @@ def form(batch: Any) -> Any:
         return type(batch), tuple(form(part) for part in batch)
     shape = getattr(batch, "shape", None)
     return type(batch), None if shape is None else str(shape), str(getattr(batch, "dtype", ""))
+
+
+def add_form(forms: set[Any], batch: Any) -> None:
+    """Remember the form of a batch; all are forgotten where they are too many."""
+    if len(forms) >= MAX_FORMS:
+        forms.clear()
+    forms.add(form(batch))
+
+
+def length_of(loader: Any) -> int | None:
+    """Number of batches of a pass, None if it is unknown."""
+    if isinstance(loader, Updates):
+        return loader.steps
+    try:
+        return len(loader)
+    except TypeError:
+        return None
 
 
 class LoaderPass:

@@ -119,6 +119,18 @@ class LoopPosition(NamedTuple):
     ahead: bool = False
     begun: PassStart | None = None
 
+    def reached_from(self, first: PassStart | None) -> tuple[PassStart | None, int, bool, int]:
+        """Start and number of the pass to begin, if it is under way, and what to leave out of it.
+
+        Args:
+            first: start of the first pass, over what the loop iterated over then.
+        """
+        if self.begun is not None:
+            return self.begun, self.number + 1, True, 0
+        if self.start is None:
+            return first, 0, True, 0
+        return self.start, self.number, self.under_way, self.read
+
 
 class Ahead(NamedTuple):
     """A batch that was read ahead.

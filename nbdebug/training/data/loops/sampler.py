@@ -10,7 +10,14 @@ from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
 from nbdebug.training.data.loops import batches
-from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, form, why_fixed
+from nbdebug.training.data.loops.batches import (
+    LoaderPass,
+    SizedPass,
+    add_form,
+    length_of,
+    why_fixed,
+)
+from nbdebug.training.data.loops.kept_batches import KeptBatches
 from nbdebug.training.data.loops.positions import (
     NOT_BEGUN,
     Ahead,
@@ -25,8 +32,6 @@ from nbdebug.training.data.loops.rng import LoopRng
 from nbdebug.training.data.passes.indexed_state import IndexedState
 from nbdebug.training.data.passes.loader_state import order_of, state_of
 
-MAX_FORMS = 10_000
-
 
 class LoopSampler:
     """Reads the loader that the user's loop iterates over, as the loop itself would.
@@ -35,7 +40,6 @@ class LoopSampler:
 
     Attributes:
         forms: of the batches that the loop was given, see `form`.
-        trying: above 0 while steps are tried, which may go beyond the last epoch of the loop.
     """
 
     def __init__(self, passes: Passes, rng: LoopRng, batching: Batching) -> None:
@@ -44,15 +48,19 @@ class LoopSampler:
         # Batch size of the loader; forms of the batches that loaders gave.
         self._given: int | None = None
         self.forms: set[Any] = set()
-        self.trying = 0
+        self._tried: KeptBatches | None = None
         self._first: PassStart | None = None
         self.reset()
 
     @property
+    def trying(self) -> bool:
+        """True while steps are tried, which may go beyond the last epoch of the loop."""
+        return self._tried is not None
+
+    @property
     def repeats(self) -> bool:
         """False if no step can be made again."""
-        without = self._start is not None and isinstance(self._start.loader, Updates)
-        return not (without or self._passes.why_not)
+        return not (isinstance(self.loader, Updates) or self._passes.why_not)
 
     @property
     def loader(self) -> Any:
@@ -123,6 +131,12 @@ class LoopSampler:
         return True
 
     def next(self) -> Batch:
+        batch = self._next()
+        if self._tried is not None:
+            self._tried.see(self.loader, batch.data)
+        return batch
+
+    def _next(self) -> Batch:
         if self._ahead is not None:
             self._spent, self._ahead = self._ahead, None
             if self._spent.settings == self._batching.settings:
@@ -195,7 +209,7 @@ class LoopSampler:
         self._state = state_of(loader)
         if not batching.fixed:
             self._given, batching.limit = loader.batch_size, len(loader.dataset)
-        batching.batches = _length(loader) if batching.fixed else None
+        batching.batches = length_of(loader) if batching.fixed else None
 
     def _made(self, loader: Any) -> LoaderPass | SizedPass:
         return LoaderPass(loader) if self._batching.fixed else SizedPass(loader, self._batching)
@@ -206,9 +220,7 @@ class LoopSampler:
         if self._batching.fixed:
             length = self._batching.batches
         progress = 0.0 if not length else min(self._pass.read / length, 1.0)
-        if len(self.forms) >= MAX_FORMS:
-            self.forms.clear()
-        self.forms.add(form(data))
+        add_form(self.forms, data)
         return UserBatch(data, count_samples(data), self._number, progress)
 
     def skip(self) -> Batch:
@@ -248,14 +260,7 @@ class LoopSampler:
 
     def _go(self, position: LoopPosition) -> None:
         """Begin the pass of a position again, and go on to the position."""
-        start, number, under_way, read = position.start, position.number, True, position.read
-        if position.begun is not None:
-            start, number, read = position.begun, number + 1, 0
-        elif start is None:
-            # The first pass begins again, over what the loop iterated over then.
-            start, number, read = self._first, 0, 0
-        else:
-            under_way = position.under_way
+        start, number, under_way, read = position.reached_from(self._first)
         # The position decides where the loop goes on, and not where it was left.
         self._passes.cut = False
         self._number, self._start, self._pass = number, start, None
@@ -275,23 +280,17 @@ class LoopSampler:
     @contextmanager
     def keep_everything(self) -> Iterator[None]:
         check_reread(self._start, self._passes)
-        self.trying += 1
+        around, self._tried = self._tried, KeptBatches()
+        if self._spent is not None:
+            # It may be made again, without being read again.
+            self._tried.see(self.loader, self._spent.batch.data)
         try:
             yield
         finally:
-            self.trying -= 1
+            self._tried.restore()
+            self._tried = around
 
     def close(self) -> None:
         # A training that nobody can reach any more was not closed by anybody.
         self._passes.close()
         self._pass = self._ahead = self._spent = None
-
-
-def _length(loader: Any) -> int | None:
-    """Number of batches of a pass, None if it is unknown."""
-    if isinstance(loader, Updates):
-        return loader.steps
-    try:
-        return len(loader)
-    except TypeError:
-        return None

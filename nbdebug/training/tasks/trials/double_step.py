@@ -13,6 +13,7 @@ from nbdebug.errors import NotRepeatableError, TaskStopped
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
+from nbdebug.training.own_loop.torch_calls import gradients_aside
 from nbdebug.training.timeline.nondeterminism import find_nondeterminism
 from nbdebug.training.timeline.timeline import Timeline
 
@@ -87,9 +88,11 @@ class DoubleStep:
 
         Whoever asked meets the failure itself.
         """
-        body = self._loop.session.body
+        session = self._loop.session
+        count = 1 if session.body is None else session.body.updates.steps_in_turn
         try:
-            return self._make(1 if body is None else body.updates.steps_in_turn)
+            with gradients_aside(session.model, session.optimizer):
+                return self._make(count)
         except TaskStopped:
             raise
         except Exception:

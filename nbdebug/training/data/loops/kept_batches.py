@@ -1,0 +1,40 @@
+"""Batches that a loop keeps, such as those of a list, put back after steps that were tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from nbdebug.model.module.forward import leaves
+
+MAX_BYTES = 2**28
+
+
+class KeptBatches:
+    """Copies of tensors that steps on trial were given, of which a step may write into some.
+
+    A DataLoader makes its batches anew, and nobody sees them again.
+    """
+
+    def __init__(self) -> None:
+        self._copies: dict[int, tuple[torch.Tensor, int, torch.Tensor]] = {}
+        self._room = MAX_BYTES
+
+    def see(self, loader: Any, batch: Any) -> None:
+        """Copy the tensors of a batch that are met for the first time."""
+        if isinstance(loader, DataLoader):
+            return
+        for one in leaves(batch):
+            if torch.is_tensor(one) and id(one) not in self._copies and one.nbytes <= self._room:
+                self._room -= one.nbytes
+                self._copies[id(one)] = one, one._version, one.detach().clone()
+
+    def restore(self) -> None:
+        """Write back what was written into."""
+        for tensor, version, copy in self._copies.values():
+            if tensor._version != version:
+                with torch.no_grad():
+                    tensor.copy_(copy)
+        self._copies.clear()
