@@ -12,6 +12,7 @@ from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import LoopLeft
 from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
 from nbdebug.training.data.loops.batches import form
+from nbdebug.training.data.loops.kept_batches import KeptBatches
 from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.own_loop import messages as say
@@ -63,6 +64,7 @@ class Looks:
         self._body = body
         self.data: Any = None
         self.records: SurroundingsCopy | None = None
+        self._batches = KeptBatches()
         # The loop has come to its update since it got the last batch.
         self._whole = True
 
@@ -79,9 +81,9 @@ class Looks:
             raise LoopLeft(say.CANNOT_REPEAT, "cannot_repeat")
         if form(data) not in body.sampler.forms:
             raise LoopLeft(say.NOT_WHOLE)
+        self._batches.see(body.sampler.loader, data)
         self._give(model, data)
-        if self.records is not None:
-            self.records.restore_records()
+        self._put_back()
         if not body.updates.losses:
             raise LoopLeft("The loop called no backward pass for this batch.")
         return total_loss(body.updates.losses, session.scaler)
@@ -94,8 +96,13 @@ class Looks:
             yield
         finally:
             self.records = records
-            if records is not None:
-                records.restore_records()
+            self._put_back()
+
+    def _put_back(self) -> None:
+        """Put back what the loop counts, and the batches that it keeps."""
+        if self.records is not None:
+            self.records.restore_records()
+            self._batches.restore()
 
     def finish(self) -> None:
         """Give the last batch again until the loop comes to its update.

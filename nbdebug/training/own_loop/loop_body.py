@@ -213,7 +213,7 @@ class LoopBody(Handoff):
         updates, session = self.updates, loop.session
         updates.clear(watched)
         self.step, may_stop = session.step, bool(watched and loop.breakpoints and self.repeats)
-        before = BeforeStep(session, updates.carry_gradients, may_stop)
+        before = BeforeStep(session, updates.carry_gradients, may_stop, batch.data)
         self._give_until_updated(batch)
         if updates.skipped:
             before.restore_gradients()

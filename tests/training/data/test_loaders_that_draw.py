@@ -210,3 +210,43 @@ def test_a_loop_over_them_stops_and_goes_back_to_the_bit(
         assert dbg.wait(60)
         assert not [one for one in dbg.history.notices if one.severity == "warning"]
     assert bitwise_equal(made, [plain(kind, style)])
+
+
+@pytest.mark.parametrize("look", ["none", "check", "fork"])
+@pytest.mark.parametrize(("stop", "times"), [(2, 1), (4, 1), (5, 1), (5, 300)])
+def test_batches_that_a_loop_keeps_and_writes_into_are_written_once(
+    stop: int, times: int, look: str
+) -> None:
+    """Also where a list is so long that it is taken as data."""
+
+    def train(
+        model: nn.Module, optimizer: Any, batches: Any, epochs: Any = range, given: Any = iter
+    ) -> None:
+        for _ in epochs(3 if times == 1 else 1):
+            for x, y in given(batches):
+                x.mul_(0.9).add_(0.01)
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x), y).backward()
+                optimizer.step()
+
+    def made() -> tuple[nn.Module, Any, Any]:
+        torch.manual_seed(0)
+        optimizer = torch.optim.SGD((model := net()).parameters(), lr=0.1)
+        rows, labels = X.repeat(times, 1), Y.repeat(times)
+        return model, optimizer, list(zip(rows.split(BATCH), labels.split(BATCH), strict=True))
+
+    plain, optimizer, data = made()
+    train(plain, optimizer, data)
+    model, optimizer, batches = made()
+    with nbd.watch(model, optimizer, runs=None) as dbg:
+        dbg.break_when(f"step >= {stop}")
+        dbg.run(lambda: train(model, optimizer, batches, dbg.epochs, dbg.batches))
+        assert dbg.wait(60)
+        dbg.clear_breakpoints()
+        if look == "check":
+            dbg.check()
+        elif look == "fork":
+            dbg.fork(3, lr=[0.01]).discard()
+        with pytest.raises(nbd.LoopLeft):
+            dbg.run(steps=100_000)
+    assert bitwise_equal([model.state_dict(), batches], [plain.state_dict(), data])

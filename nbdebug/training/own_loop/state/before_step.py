@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nbdebug.model.state.weights import GradientCopies, trained
+from nbdebug.training.data.loops.kept_batches import KeptBatches
+from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.engine.session import Session
 
 
@@ -12,10 +16,13 @@ class BeforeStep:
     Args:
         carries: the step adds to gradients that were there before.
         stops: the step may be stopped before its update, and made again.
+        batch: the first one of the step.
     """
 
-    def __init__(self, session: Session, carries: bool, stops: bool) -> None:
-        self._session = session
+    def __init__(self, session: Session, carries: bool, stops: bool, batch: Any) -> None:
+        self._session, self._batches = session, KeptBatches()
+        if stops and isinstance(session.sampler, LoopSampler):
+            self._batches.see(session.sampler.loader, batch)
         self._gradients: GradientCopies | None = None
         if carries:
             held = trained(session.model, session.optimizer)
@@ -31,11 +38,12 @@ class BeforeStep:
             self._gradients.restore()
 
     def restore(self) -> bool:
-        """Put numbers, lists and tensors of the loop back; False if its body changed weights."""
+        """Put what the loop and its batch hold back; False if its body changed weights."""
         if self._session.scaler is not None and self._scale is not None:
             self._session.scaler.load_state_dict(self._scale)
         if self._around is not None:
             self._around.restore()
+        self._batches.restore()
         return self._versions == self._now()
 
     def _now(self) -> list[int]:

@@ -58,7 +58,7 @@ class LoopState:
         self._frames = frames
         self._last: dict[types.CodeType, dict[str, Any]] = {}
         self._counts, self._counters = False, list[enumerate[Any]]()
-        self._places = set[Place]()
+        self._places, self._plain = set[Place](), set[Place]()
         # Number of the epoch that began after a number of passes.
         self._epochs = dict[int, int]()
         self.why_not, self.runs = "", 0
@@ -71,9 +71,12 @@ class LoopState:
         if first:
             self.why_not = ""
             self._places.clear()
-        self._places.add(frames.place())
-        found = _around(frames)
+            self._plain.clear()
+        self._places.add(place := frames.place())
+        found = _around(frames, place in self._plain)
         self._counts = bool(found)
+        if not found:
+            self._plain.add(place)
         if self.why_not:
             return False
         # Whatever the user's objects raise when they are looked at is no fault of the loop.
@@ -165,9 +168,10 @@ def _makes_several(frames: LoopFrames) -> bool:
     return sum(calls_of(frame.f_code, "batches") for frame in frames.users()) > 1
 
 
-def _around(frames: LoopFrames) -> list[Any]:
+def _around(frames: LoopFrames, plain: bool = False) -> list[Any]:
+    """Objects that pass the batches on; `plain` where none did before, and a new one is young."""
     codes = [one.f_code for one in (*frames.between(), *frames.users())]
-    names = frozenset(name for code in codes for name in code.co_names)
+    names = frozenset(name for code in codes for name in code.co_names if not plain)
     return wrappers(frames.generators(), names)
 
 
