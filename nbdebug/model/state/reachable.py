@@ -56,6 +56,9 @@ HOLDERS = {
     "accelerate.scheduler.AcceleratedScheduler": ("scheduler",),
 }
 
+# Numbers that users read as a count; all else of such an object is none of ours.
+COUNTERS = {"tqdm.std.tqdm": ("n", "last_print_n")}
+
 
 def reachable(
     functions: Iterable[tuple[str, Any] | tuple[str, Any, Bind | None]],
@@ -203,6 +206,7 @@ class _Walk:
     def _object(self, place: str, value: Any) -> None:
         inside = getattr(value, "__dict__", {})
         if is_of_library(type(value)):
+            self._counters(place, value)
             # Such as a function with a cache.
             self.enter(place, inside.get("__wrapped__"))
             if isinstance(value, queue.Queue):
@@ -213,6 +217,14 @@ class _Walk:
             self.enter(f"{place}.{name}", getattr(value, name, None))
         for name, part in list(inside.items()):
             self.enter(f"{place}.{name}", part, partial(inside.__setitem__, name))
+
+    def _counters(self, place: str, value: Any) -> None:
+        """Take the numbers of an object of a library that are a count, such as of a bar."""
+        for one in type(value).__mro__:
+            for name in COUNTERS.get(f"{one.__module__}.{one.__name__}", ()):
+                self._see(
+                    f"{place}.{name}", getattr(value, name, None), partial(setattr, value, name)
+                )
 
     def _function(self, place: str, function: types.FunctionType) -> None:
         self._functions += 1

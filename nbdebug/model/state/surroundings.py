@@ -14,7 +14,7 @@ from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, cloned
 from nbdebug.model.state.reachable import reachable
 from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import AsIs, Kept
-from nbdebug.model.state.values.kept_records import KeptNames
+from nbdebug.model.state.values.kept_records import KeptHooks, KeptNames
 from nbdebug.model.state.values.likeness import Likeness
 from nbdebug.model.state.values.places import attributes_of_parameters, forwards
 from nbdebug.model.state.values.plain import Hides, PlainReader, PlainWriter
@@ -141,6 +141,7 @@ class Surroundings:
         made = self._copied(copier, filter(wanted, self._reached(records, large)))
         more = [Record("", kept, bind) for kept, bind in self.more_records()]
         more += [Record("", KeptNames(space), None) for space in records.spaces]
+        more.append(Record("", KeptHooks(records.spaces), None))
         made.records = [*_copies(copier, records.found), *more]
         made.large |= copier.large
         # A loop is refused for it before, by name.

@@ -9,8 +9,11 @@ import torch
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
+from tests.training.own_loop.counting_in_libraries import HOOKS, LIBRARIES, MANY
 from tests.training.own_loop.counting_loops import CASES, REFUSED, SETUP
 from tests.training.own_loop.odd_counting_loops import ODD, ODD_REFUSED
+
+PUT_BACK = {**CASES, **ODD, **LIBRARIES, **MANY, **HOOKS}
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +37,9 @@ def bare(text: str) -> tuple[Any, Any]:
     return written, dict(program.model.state_dict())
 
 
-@pytest.mark.parametrize("case", [*CASES, *ODD])
+@pytest.mark.parametrize("case", PUT_BACK)
 def test_what_a_loop_counts_goes_back(case: str) -> None:
-    text = {**CASES, **ODD}[case]
+    text = PUT_BACK[case]
     wanted = bare(text)
     program, written = made(text), list[Any]()
     with nbd.watch(program.model, program.optimizer, runs=None) as dbg:

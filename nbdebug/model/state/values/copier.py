@@ -28,6 +28,7 @@ from nbdebug.model.state.values.kept import (
     KeptTensor,
     KeptTuple,
 )
+from nbdebug.model.state.values.kept_data import KeptFrame, is_frame
 from nbdebug.model.state.values.kept_optimizer import KeptOptimizer
 from nbdebug.model.state.values.places import GENERATOR_TYPES, slots
 
@@ -109,6 +110,8 @@ class ValueCopier:
             return self._remember(value, self._tensor(value))
         if type(value) in CONTAINER_TYPES:
             return self._container(value, place)
+        if is_frame(value):
+            return self._remember(value, KeptFrame(value, self.keep))
         if isinstance(value, CONSTANT_TYPES) or _passed(value):
             return AsIs(value)
         if isinstance(value, np.ndarray):

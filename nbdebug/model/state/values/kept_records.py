@@ -7,11 +7,13 @@ import enum
 import io
 import types
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from nbdebug.model.state.values.kept import (
     MISSING,
@@ -21,7 +23,14 @@ from nbdebug.model.state.values.kept import (
     KeptObject,
     write_attributes,
 )
-from nbdebug.model.state.values.places import functions_in, parameters_of
+from nbdebug.model.state.values.places import (
+    functions_in,
+    hook_marks,
+    hooked,
+    hooks_by_name,
+    is_own,
+    parameters_of,
+)
 
 
 class KeptMember(Kept):
@@ -99,6 +108,38 @@ def _names_of(space: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield id(space), vars(space) if isinstance(space, type) else space
     else:
         yield from ((id(one), vars(one)) for one in parameters_of(space))
+
+
+class KeptHooks(Kept):
+    """Hooks of networks and tensors, but none of ours: later ones are removed, others come back.
+
+    Args:
+        values: networks and tensors, among other things.
+    """
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        networks = (one for one in values if isinstance(one, nn.Module | torch.Tensor))
+        self._hooked = {id(one): one for each in networks for one in hooked(each)}.values()
+        # With the dicts themselves, so that no other one gets the id of one of them.
+        self._then = {
+            id(hooks): (hooks, list(hooks), {k: h for k, h in hooks.items() if not is_own(h)})
+            for one in self._hooked
+            for _, hooks in hooks_by_name(one)
+        }
+        self._marks = [(marks, dict(marks)) for one in self._hooked for marks in hook_marks(one)]
+
+    def restored(self, current: Any, done: Done) -> Any:
+        for one in self._hooked:
+            for _, hooks in hooks_by_name(one):
+                _, order, then = self._then.get(id(hooks), (hooks, [], {}))
+                known = then | {key: hook for key, hook in hooks.items() if is_own(hook)}
+                wanted = {key: known.pop(key) for key in order if key in known} | known
+                if list(wanted) != list(hooks):
+                    hooks.clear()
+                    hooks.update(wanted)
+        for marks, held in self._marks:
+            marks.update(held)
+        return MISSING
 
 
 class KeptBuffer(Kept):

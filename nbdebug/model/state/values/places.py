@@ -16,6 +16,8 @@ from torch import nn
 from nbdebug.model.source_code import is_of_library
 
 GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
+HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+HOOK_MARKS = ("_hooks_with_kwargs", "_hooks_always_called")
 # In a place without a value, such as a variable before its first assignment.
 ABSENT: Any = object()
 
@@ -97,16 +99,41 @@ def attributes_of_parameters(
 
 def hooks_of(value: Any) -> Iterator[tuple[str, Any]]:
     """Hooks of a network, a tensor or an optimizer, by name, without those of nbdebug."""
-    for one in value.modules() if isinstance(value, nn.Module) else (value,):
-        inside = dict(vars(one)) if hasattr(one, "__dict__") else {}
-        if isinstance(one, torch.Tensor):
-            inside["_backward_hooks"] = one._backward_hooks
-        for name, hooks in inside.items():
-            if name.endswith("_hooks") and isinstance(hooks, dict):
-                yield from ((name, hook) for hook in list(hooks.values()) if not _is_own(hook))
+    held = hooked(value) if isinstance(value, nn.Module | torch.Tensor) else (value,)
+    for one in held:
+        for name, hooks in hooks_by_name(one):
+            yield from ((name, hook) for hook in list(hooks.values()) if not is_own(hook))
 
 
-def _is_own(hook: Any) -> bool:
+def hooked(value: nn.Module | torch.Tensor) -> Iterator[nn.Module | torch.Tensor]:
+    """Modules and parameters of a network, or a tensor, which may have hooks."""
+    if isinstance(value, nn.Module):
+        yield from value.modules()
+        yield from value.parameters()
+    else:
+        yield value
+
+
+def hooks_by_name(value: Any) -> Iterator[tuple[str, dict[int, Any]]]:
+    """Dicts of the hooks of a module, a tensor or an optimizer."""
+    if isinstance(value, torch.Tensor):
+        found = [(name, getattr(value, name, None)) for name in HOOKS_OF_TENSORS]
+    else:
+        found = [one for one in getattr(value, "__dict__", {}).items() if one[0].endswith("_hooks")]
+    return ((name, hooks) for name, hooks in found if isinstance(hooks, dict))
+
+
+def hook_marks(value: Any) -> Iterator[dict[int, Any]]:
+    """Dicts that tell which hooks of a module take keywords, or are always called."""
+    if isinstance(value, nn.Module):
+        yield from (marks for name, marks in vars(value).items() if name.endswith(HOOK_MARKS))
+
+
+def is_own(hook: Any) -> bool:
+    """True for a hook of nbdebug."""
+    if isinstance(hook, partial):
+        return is_own(hook.func)
+    hook = getattr(hook, "__func__", hook)
     kind = hook if isinstance(hook, types.FunctionType) else type(hook)
     return str(kind.__module__).partition(".")[0] == "nbdebug"
 

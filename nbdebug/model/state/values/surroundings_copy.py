@@ -9,9 +9,12 @@ import torch
 
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.values.kept import MISSING, AsIs, Done, Kept
-from nbdebug.model.state.values.kept_records import KeptNames
+from nbdebug.model.state.values.kept_records import KeptHooks, KeptNames
 from nbdebug.model.state.values.plain import PlainWriter
 from nbdebug.model.state.values.reached import Bind, Reached
+
+# Of what is there without any record.
+NAMED = (KeptNames, KeptHooks)
 
 
 class Record(NamedTuple):
@@ -63,7 +66,7 @@ class SurroundingsCopy:
     def counts(self) -> bool:
         """True if there are records that a step may have moved."""
         kept = (record.kept for record in self.records)
-        return any(type(one) is not AsIs and not isinstance(one, KeptNames) for one in kept)
+        return any(type(one) is not AsIs and not isinstance(one, NAMED) for one in kept)
 
     def restore(self) -> None:
         """Write the copies back."""
