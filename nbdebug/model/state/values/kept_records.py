@@ -32,6 +32,8 @@ from nbdebug.model.state.values.places import (
     parameters_of,
 )
 
+Array = np.ndarray[Any, Any]
+
 
 class KeptMember(Kept):
     """A member of an enum that a file names; the class is that of the value that is there."""
@@ -66,20 +68,29 @@ class KeptNumbers(Kept):
 
 
 class KeptElements(Kept):
-    """Elements of a NumPy array of objects."""
+    """Elements of a NumPy array of objects.
 
-    def __init__(self, value: np.ndarray[Any, Any], keep: Callable[[Any], Kept]) -> None:
+    Attributes:
+        shape: of the array; parts: the elements, one after the other.
+    """
+
+    def __init__(self, value: Array | None, keep: Callable[[Any], Kept]) -> None:
         self._held = value
-        self._parts = {at: keep(value[at]) for at in np.ndindex(value.shape)}
+        self.shape: tuple[int, ...] = () if value is None else value.shape
+        self.parts = [] if value is None else [keep(part) for part in value.flat]
 
     def restored(self, current: Any, done: Done) -> Any:
-        if id(self) not in done:
-            done[id(self)] = self._held
-            for at, part in self._parts.items():
-                found = part.restored(self._held[at], done)
-                if found is not MISSING:
-                    self._held[at] = found
-        return self._held
+        if id(self) in done:
+            return done[id(self)]
+        held = current if self._held is None else self._held
+        fits = isinstance(held, np.ndarray) and held.shape == self.shape and held.dtype.kind == "O"
+        made: Array = held if fits else np.full(self.shape, MISSING)
+        done[id(self)] = made
+        for at, part in zip(np.ndindex(self.shape), self.parts, strict=True):
+            found = part.restored(made[at], done)
+            if found is not MISSING:
+                made[at] = found
+        return made
 
 
 class KeptNames(Kept):

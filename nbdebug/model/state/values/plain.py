@@ -28,7 +28,7 @@ from nbdebug.model.state.values.kept import (
     Unchanged,
 )
 from nbdebug.model.state.values.kept_optimizer import KeptOptimizer
-from nbdebug.model.state.values.kept_records import KeptMember
+from nbdebug.model.state.values.kept_records import KeptElements, KeptMember
 from nbdebug.model.state.values.places import ABSENT
 
 K = TypeVar("K", bound=Kept)
@@ -130,12 +130,15 @@ class PlainWriter:
         if isinstance(kept, KeptArray) and kept.data.dtype.hasobject:
             return self._left()
         if isinstance(kept, KeptArray):
-            return {KIND: "array", "data": kept.data.tolist(), "dtype": str(kept.data.dtype)}
+            return _plain_array(kept.data)
         if isinstance(kept, KeptGenerator):
             return {KIND: "generator", "state": _plain_state(kept.state)}
         if isinstance(kept, KeptOptimizer):
             parameters = [self.plain(part) for part in kept.parameters]
             return {KIND: "optimizer", "state": kept.state_dict(), "parameters": parameters}
+        if isinstance(kept, KeptElements):
+            elements = [self.plain(part) for part in kept.parts]
+            return {KIND: "elements", "shape": list(kept.shape), "parts": elements}
         if isinstance(kept, KeptTuple):
             return {KIND: "tuple", "parts": [self.plain(part) for part in kept.parts]}
         if isinstance(kept, KeptObject):
@@ -217,7 +220,7 @@ class PlainReader:
             on = torch.device("cpu") if data["host"] else self._device
             return self._add(KeptTensor.of(data["data"], on))
         if kind == "array":
-            array = np.array(data["data"], dtype=data["dtype"])
+            array = _array(data)
             return self._add(KeptArray(array, array))
         if kind == "generator":
             return self._add(KeptGenerator(None, _state(data["state"])))
@@ -231,6 +234,11 @@ class PlainReader:
             several = self._add(KeptTuple(None))
             several.parts = [self._kept(part) for part in data["parts"]]
             return several
+        if kind == "elements":
+            elements = self._add(KeptElements(None, AsIs))
+            elements.shape = tuple(data["shape"])
+            elements.parts = [self._kept(part) for part in data["parts"]]
+            return elements
         if kind == "object":
             made = self._add(KeptObject(None, data["class"]))
             made.parts = {name: self._kept(part) for name, part in data["parts"].items()}
@@ -254,6 +262,21 @@ class PlainReader:
     def _add(self, kept: K) -> K:
         self._seen.append(kept)
         return kept
+
+
+def _plain_array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """An array as a list; one of rows with names, or of times, as bytes."""
+    if array.dtype.kind not in "VMm":
+        return {KIND: "array", "data": array.tolist(), "dtype": str(array.dtype)}
+    descr = np.lib.format.dtype_to_descr(array.dtype)
+    return {KIND: "array", "data": array.tobytes(), "dtype": descr, "shape": list(array.shape)}
+
+
+def _array(data: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    if "shape" not in data:
+        return np.array(data["data"], dtype=data["dtype"])
+    dtype = np.lib.format.descr_to_dtype(data["dtype"])
+    return np.frombuffer(data["data"], dtype).reshape(data["shape"]).copy()
 
 
 def _plain_state(state: Any) -> Any:

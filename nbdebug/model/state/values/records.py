@@ -43,7 +43,6 @@ from nbdebug.model.state.values.kept import (
 from nbdebug.model.state.values.kept_data import KeptContent, KeptMany, is_frame
 from nbdebug.model.state.values.kept_records import (
     KeptBuffer,
-    KeptElements,
     KeptNumbers,
     KeptOwn,
     Loose,
@@ -203,8 +202,6 @@ class RecordCopier(ValueCopier):
             return self._remember(value, KeptIterator(value, self.keep))
         if isinstance(value, BUFFER_TYPES):
             return self._remember(value, KeptBuffer(value))
-        if isinstance(value, np.ndarray) and value.dtype.hasobject and value.size <= MAX_SMALL:
-            return self._remember(value, KeptElements(value, self.keep))
         if isinstance(value, array.array):
             return self._remember(value, KeptNumbers(value))
         if isinstance(value, (*DATA_TYPES, *NAMESPACES)) and _is_object(value):
