@@ -58,6 +58,21 @@ def test_what_a_loop_counts_goes_back(case: str) -> None:
     assert bitwise_equal((written[0], dict(program.model.state_dict())), wanted)
 
 
+@pytest.mark.parametrize("case", [*LIBRARIES, *MANY, *HOOKS, "a rate that is set after the update"])
+def test_a_breakpoint_moves_nothing(case: str) -> None:
+    wanted = bare(PUT_BACK[case])
+    program, written = made(PUT_BACK[case]), list[Any]()
+    with nbd.watch(program.model, program.optimizer, runs=None) as dbg:
+        dbg.break_when("step >= 5")
+        dbg.run(lambda: written.append(program.loop(dbg.epochs, dbg.batches)))
+        assert dbg.wait(60)
+        dbg.clear_breakpoints()
+        with pytest.raises(nbd.LoopLeft):
+            dbg.run(steps=1000)
+        assert dbg.wait(60)
+    assert bitwise_equal((written[0], dict(program.model.state_dict())), wanted)
+
+
 @pytest.mark.parametrize("case", [*REFUSED, *ODD_REFUSED])
 def test_what_cannot_go_back_is_named(case: str) -> None:
     why, text = {**REFUSED, **ODD_REFUSED}[case]
