@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import types
 from collections import deque
@@ -30,8 +31,10 @@ from nbdebug.model.state.values.places import (
     content,
     fill,
     functions_in,
+    handlers_of,
     held_by,
     hooks_of,
+    parts_of_process,
     put,
     set_in_class,
     slots,
@@ -209,6 +212,8 @@ class _Walk:
             self._counters(place, value)
             # Such as a function with a cache.
             self.enter(place, inside.get("__wrapped__"))
+            for handler in handlers_of(value) if isinstance(value, logging.Logger) else ():
+                self.enter(f"{place}.handlers", handler)
             if isinstance(value, queue.Queue):
                 self.enter(f"{place}.queue", value.queue)
             return
@@ -266,6 +271,8 @@ class _Walk:
     def _module(self, place: str, module: types.ModuleType, code: types.CodeType) -> None:
         """Enter what code uses of a module of the user's."""
         if is_library_file(module.__name__, getattr(module, "__file__", None)):
+            for part in parts_of_process(module, code):
+                self.enter(*part)
             return
         for name in used_names(code) & vars(module).keys():
             value = vars(module)[name]

@@ -197,3 +197,63 @@ def loop(epochs, batches):
             step(x, y, 1.0)
 """,
 }
+# Loops that count in what belongs to the process.
+PROCESS = {
+    "the environment": """
+import os
+
+os.environ["COUNTED_STEPS"] = "0"
+
+def loop(epochs, batches):
+    for _ in epochs(3):
+        for x, y in batches(loader):
+            os.environ["COUNTED_STEPS"] = str(int(os.environ["COUNTED_STEPS"]) + 1)
+            if "COUNTED_LATE" not in os.environ and int(os.environ["COUNTED_STEPS"]) == 8:
+                os.environ["COUNTED_LATE"] = "1"
+            late = int(os.environ.get("COUNTED_LATE", "0"))
+            step(x, y, 1 / (late + int(os.environ["COUNTED_STEPS"])))
+    return os.environ.pop("COUNTED_STEPS"), os.environ.pop("COUNTED_LATE")
+""",
+    "a handler of a logger": """
+import logging
+
+class Count(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.n, self.lines = 0, []
+
+    def emit(self, record):
+        self.n += 1
+        self.lines.append(record.getMessage())
+
+counts = Count()
+log = logging.getLogger("counted.steps")
+log.setLevel("INFO")
+log.propagate = False
+log.handlers[:] = [counts]
+inner = logging.getLogger("counted.steps.inner")
+
+def loop(epochs, batches):
+    for _ in epochs(3):
+        for x, y in batches(loader):
+            inner.info("a step")
+            held = logging.getLogger("counted.steps").handlers[0]
+            held.handle(logging.makeLogRecord({"msg": "one more"}))
+            step(x, y, 1 / (held.n + len(held.lines)))
+    return held.n, held.lines
+""",
+    "how NumPy takes errors": """
+np.seterr(all="warn")
+
+def loop(epochs, batches):
+    seen = 0
+    for _ in epochs(3):
+        for x, y in batches(loader):
+            late = np.geterr()["divide"] == "ignore"
+            step(x, y, 0.5 if late else 1.0)
+            seen += 1
+            if seen == 8:
+                np.seterr(divide="ignore")
+    return np.seterr(all="warn")["divide"]
+""",
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import random
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nbdebug.model.source_code import is_of_library
+from nbdebug.model.source_code import is_of_library, used_names
 
 GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
 HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -136,6 +138,32 @@ def is_own(hook: Any) -> bool:
     hook = getattr(hook, "__func__", hook)
     kind = hook if isinstance(hook, types.FunctionType) else type(hook)
     return str(kind.__module__).partition(".")[0] == "nbdebug"
+
+
+def parts_of_process(module: types.ModuleType, code: types.CodeType) -> Iterator[tuple[str, Any]]:
+    """What code uses of a module of the standard library or NumPy, and may change for all."""
+    names = used_names(code)
+    if module is os and "environ" in names:
+        yield "os.environ", os.environ
+    elif module is np and "seterr" in names:
+        yield "numpy.seterr", np.seterr
+    elif module is logging:
+        known = logging.root.manager.loggerDict
+        yield "logging.root", logging.root
+        yield from ((one, known[one]) for one in sorted(texts_in(code) & known.keys()))
+
+
+def handlers_of(log: logging.Logger) -> Iterator[logging.Handler]:
+    """Handlers that get the lines of a logger."""
+    one: logging.Logger | None = log
+    while one is not None:
+        yield from one.handlers
+        one = one.parent if one.propagate else None
+
+
+def texts_in(code: types.CodeType) -> set[str]:
+    """Texts that code holds."""
+    return {one for one in code.co_consts if isinstance(one, str)}
 
 
 def forwards(model: nn.Module) -> Iterator[tuple[str, Any]]:

@@ -7,6 +7,7 @@ import array
 import collections
 import enum
 import io
+import logging
 import numbers
 import sys
 import types
@@ -45,7 +46,9 @@ from nbdebug.model.state.values.kept_records import (
     KeptBuffer,
     KeptNumbers,
     KeptOwn,
+    KeptProcess,
     Loose,
+    is_process,
 )
 from nbdebug.model.state.values.places import ABSENT, GENERATOR_TYPES
 from nbdebug.model.state.values.reached import (
@@ -120,6 +123,8 @@ def _is_record(value: Any, bound: bool, large: Wanted) -> bool:
     """True for a value that code moves in place, or by binding it to another one."""
     if is_of_generator(value):
         return False
+    if is_process(value):
+        return True
     if value is ABSENT or (isinstance(value, CONSTANT_TYPES) and not isinstance(value, NAMES)):
         return bound
     if isinstance(value, tuple):
@@ -140,7 +145,9 @@ def _is_object(value: Any) -> bool:
         return True
     if isinstance(value, (*CONSTANT_TYPES, *TRAINED_TYPES, DataLoader, *CONTAINER_TYPES)):
         return False
-    return not isinstance(value, type) and _is_copied(type(value)) and not is_service(value)
+    if isinstance(value, type) or not _is_copied(type(value)):
+        return False
+    return isinstance(value, logging.Handler) or not is_service(value)
 
 
 def _is_copied(kind: type) -> bool:
@@ -198,6 +205,8 @@ class RecordCopier(ValueCopier):
     def _fresh(self, value: Any, place: str) -> Kept:
         if not self._in_records:
             return super()._fresh(value, place)
+        if is_process(value):
+            return self._remember(value, KeptProcess(value))
         if isinstance(value, RESTORED_TYPES):
             return self._remember(value, KeptIterator(value, self.keep))
         if isinstance(value, BUFFER_TYPES):
