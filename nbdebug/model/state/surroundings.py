@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, cloned
 from nbdebug.model.state.reachable import reachable
 from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import AsIs, Kept
-from nbdebug.model.state.values.kept_records import KeptHooks, KeptNames, is_process
+from nbdebug.model.state.values.kept_records import KeptHooks, KeptNames
 from nbdebug.model.state.values.likeness import Likeness
 from nbdebug.model.state.values.places import attributes_of_parameters, forwards
 from nbdebug.model.state.values.plain import Hides, PlainReader, PlainWriter
@@ -189,8 +190,8 @@ class Surroundings:
 
 
 def _copies(copier: RecordCopier, found: Iterable[Reached]) -> list[Record]:
-    # What belongs to the process is in no file.
-    named = (("" if is_process(one.value) else one.place, one) for one in found)
+    # The environment is in no file.
+    named = (("" if one.value is os.environ else one.place, one) for one in found)
     return [Record(place, copier.keep_record(r.value, r.place), r.bind) for place, r in named]
 
 

@@ -242,18 +242,4 @@ def loop(epochs, batches):
             step(x, y, 1 / (held.n + len(held.lines)))
     return held.n, held.lines
 """,
-    "how NumPy takes errors": """
-np.seterr(all="warn")
-
-def loop(epochs, batches):
-    seen = 0
-    for _ in epochs(3):
-        for x, y in batches(loader):
-            late = np.geterr()["divide"] == "ignore"
-            step(x, y, 0.5 if late else 1.0)
-            seen += 1
-            if seen == 8:
-                np.seterr(divide="ignore")
-    return np.seterr(all="warn")["divide"]
-""",
 }

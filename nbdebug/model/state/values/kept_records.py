@@ -6,7 +6,6 @@ import array
 import enum
 import io
 import os
-import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -155,34 +154,19 @@ class KeptHooks(Kept):
         return MISSING
 
 
-class KeptProcess(Kept):
-    """Variables of the environment, or how NumPy takes errors in a thread.
+class KeptEnvironment(Kept):
+    """Variables of the environment of the process."""
 
-    Args:
-        value: `os.environ` or `numpy.seterr`.
-    """
-
-    def __init__(self, value: Any) -> None:
-        self._held, self._thread = value, threading.get_ident()
-        self._state = dict(np.geterr() if value is np.seterr else value)
+    def __init__(self) -> None:
+        self._variables = dict(os.environ)
 
     def restored(self, current: Any, done: Done) -> Any:
-        held, state = self._held, self._state
-        if held is np.seterr:
-            if self._thread == threading.get_ident():
-                np.seterr(**state)
-            return held
-        for name in held.keys() - state.keys():
-            del held[name]
-        for name, text in state.items():
-            if held.get(name) != text:
-                held[name] = text
-        return held
-
-
-def is_process(value: Any) -> bool:
-    """True for what `KeptProcess` copies."""
-    return value is os.environ or value is np.seterr
+        for name in os.environ.keys() - self._variables.keys():
+            del os.environ[name]
+        for name, text in self._variables.items():
+            if os.environ.get(name) != text:
+                os.environ[name] = text
+        return os.environ
 
 
 class KeptBuffer(Kept):

@@ -141,12 +141,9 @@ def is_own(hook: Any) -> bool:
 
 
 def parts_of_process(module: types.ModuleType, code: types.CodeType) -> Iterator[tuple[str, Any]]:
-    """What code uses of a module of the standard library or NumPy, and may change for all."""
-    names = used_names(code)
-    if module is os and "environ" in names:
+    """What code uses of a module of the standard library, and may change for all."""
+    if module is os and "environ" in used_names(code):
         yield "os.environ", os.environ
-    elif module is np and "seterr" in names:
-        yield "numpy.seterr", np.seterr
     elif module is logging:
         known = logging.root.manager.loggerDict
         yield "logging.root", logging.root

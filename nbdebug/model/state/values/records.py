@@ -9,6 +9,7 @@ import enum
 import io
 import logging
 import numbers
+import os
 import sys
 import types
 import weakref
@@ -44,11 +45,10 @@ from nbdebug.model.state.values.kept import (
 from nbdebug.model.state.values.kept_data import KeptContent, KeptMany, is_frame
 from nbdebug.model.state.values.kept_records import (
     KeptBuffer,
+    KeptEnvironment,
     KeptNumbers,
     KeptOwn,
-    KeptProcess,
     Loose,
-    is_process,
 )
 from nbdebug.model.state.values.places import ABSENT, GENERATOR_TYPES
 from nbdebug.model.state.values.reached import (
@@ -123,7 +123,7 @@ def _is_record(value: Any, bound: bool, large: Wanted) -> bool:
     """True for a value that code moves in place, or by binding it to another one."""
     if is_of_generator(value):
         return False
-    if is_process(value):
+    if value is os.environ:
         return True
     if value is ABSENT or (isinstance(value, CONSTANT_TYPES) and not isinstance(value, NAMES)):
         return bound
@@ -205,8 +205,8 @@ class RecordCopier(ValueCopier):
     def _fresh(self, value: Any, place: str) -> Kept:
         if not self._in_records:
             return super()._fresh(value, place)
-        if is_process(value):
-            return self._remember(value, KeptProcess(value))
+        if value is os.environ:
+            return self._remember(value, KeptEnvironment())
         if isinstance(value, RESTORED_TYPES):
             return self._remember(value, KeptIterator(value, self.keep))
         if isinstance(value, BUFFER_TYPES):
