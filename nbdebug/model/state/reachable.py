@@ -30,6 +30,7 @@ from nbdebug.model.state.values.places import (
     attributes_of_parameters,
     content,
     fill,
+    fills_by_chance,
     functions_in,
     handlers_of,
     held_by,
@@ -210,6 +211,8 @@ class _Walk:
         inside = getattr(value, "__dict__", {})
         if is_of_library(type(value)):
             self._counters(place, value)
+            if self._records is not None and fills_by_chance(value):
+                self._records.caches.append(value)
             # Such as a function with a cache.
             self.enter(place, inside.get("__wrapped__"))
             for handler in handlers_of(value) if isinstance(value, logging.Logger) else ():

@@ -40,6 +40,7 @@ class Surroundings:
     Attributes:
         more: returns more names and values from which the search begins, and what binds them.
         more_records: returns more copies of records, and what binds them.
+        filled: names of cached functions whose caches were filled by what was taken back.
         rebinds: True for a loop of the user's own, which runs on between two passes.
     """
 
@@ -55,6 +56,7 @@ class Surroundings:
         self._state = dict(state or {})
         self.more: Callable[[], Iterable[Root]] = lambda: ()
         self.more_records: Callable[[], Iterable[tuple[Kept, Bind]]] = lambda: ()
+        self.filled = set[str]()
         self.rebinds, self._training, self._written = False, training, WrittenData()
 
     def values(self) -> list[Any]:
@@ -145,6 +147,8 @@ class Surroundings:
         more.append(Record("", KeptHooks(records.spaces), None))
         made.records = [*_copies(copier, records.found), *more]
         made.large |= copier.large
+        made.caches = [(one, one.cache_info().misses) for one in records.caches]
+        made.filled = self.filled
         # A loop is refused for it before, by name.
         made.moving = {} if self.rebinds else records.moving
         return made

@@ -39,6 +39,12 @@ DROPPED = (
     "the checkpoint has its state, and loss_fn, step_fn and metrics reach nothing of that name. "
     "Training goes on without it. If it is needed, resume with the names of the saved training."
 )
+FILLED = (
+    "its functools cache cannot be copied. A check, a breakpoint, a rewind or another look filled "
+    "it, and training goes on with what it holds, which may differ from a training without the "
+    "look. Draw no random numbers in it and let it read nothing that changes, or empty it by "
+    "cache_clear() before each step that needs new values."
+)
 IN_WORKERS = (
     "each loader worker has its own copy of this value, and it moves while samples are read. A "
     "rewind, a fork or a resume starts workers with the value as it was at the beginning, so other "
@@ -56,7 +62,14 @@ class UncopiedNotice:
         self._large: set[str] = set()
 
     def tell_of_data(self, session: Session) -> None:
-        """Tell of a value of the dataset that moves in loader workers, once."""
+        """Tell of a value of the dataset that moves in loader workers, and of caches, once."""
+        filled = session.surroundings.filled - self._told
+        if filled:
+            self._told |= filled
+            text = f"{', '.join(sorted(filled))}: {FILLED}"
+            self._history.add_notice(
+                Notice(session.step - 1, "info", "A look filled a cache", text)
+            )
         moved = moved_in_workers(session.sampler)
         if moved and IN_WORKERS not in self._told:
             self._told.add(IN_WORKERS)

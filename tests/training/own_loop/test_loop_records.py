@@ -115,3 +115,38 @@ def test_a_look_that_ends_the_pass_is_told() -> None:
     assert not any("ended the pass" in title for title in before)
     assert len(told) == 1
     assert "dbg.on_trial" in told[0].text
+
+
+CACHED = """
+import functools
+
+@functools.lru_cache(None)
+def plain(n):
+    return torch.ones(n).sum()
+
+@functools.lru_cache(None)
+def noise(n):
+    return {returned}
+
+def loop(epochs, batches):
+    count = 0
+    for _ in epochs(3):
+        for x, y in batches(loader):
+            count += 1
+            step(x, y, 1 / (1 + float(plain(count)) + float(noise(count).abs().sum())))
+"""
+
+
+@pytest.mark.parametrize("returned", ["torch.randn(n)", "torch.zeros(n)"])
+def test_a_cache_that_a_look_fills_is_told_once(returned: str) -> None:
+    program = made(CACHED.format(returned=returned))
+    with nbd.watch(program.model, program.optimizer, runs=None) as dbg:
+        dbg.break_when("step >= 5")
+        dbg.run(lambda: program.loop(dbg.epochs, dbg.batches))
+        assert dbg.wait(60)
+        for _ in range(2):
+            dbg.check("frozen_layers", "loss_direction")
+            dbg.run(steps=1)
+        told = [one.text for one in dbg.history.notices if "cache" in one.title]
+    assert len(told) == (returned == "torch.randn(n)")
+    assert all(text.startswith("noise: ") and "cache_clear()" in text for text in told)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -20,6 +22,9 @@ from nbdebug.model.source_code import is_of_library, used_names
 GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
 HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 HOOK_MARKS = ("_hooks_with_kwargs", "_hooks_always_called")
+CACHE = type(functools.lru_cache(len))
+# Names of functions that give other values each time.
+DRAWS = re.compile("rand|normal|choice|shuffle|sample|uniform|bernoulli|multinomial|dropout|time")
 # In a place without a value, such as a variable before its first assignment.
 ABSENT: Any = object()
 
@@ -156,6 +161,19 @@ def handlers_of(log: logging.Logger) -> Iterator[logging.Handler]:
     while one is not None:
         yield from one.handlers
         one = one.parent if one.propagate else None
+
+
+def fills_by_chance(value: Any) -> bool:
+    """True for a cached function of the user's that draws numbers or reads what may change."""
+    function = getattr(value, "__wrapped__", None)
+    if not isinstance(value, CACHE) or not isinstance(function, types.FunctionType):
+        return False
+    if is_of_library(function):
+        return False
+    names, space = used_names(function.__code__), function.__globals__
+    read = [space[name] for name in names & space.keys()]
+    moves = any(isinstance(one, (list, dict, set, torch.Tensor, *GENERATOR_TYPES)) for one in read)
+    return bool(function.__closure__) or moves or any(map(DRAWS.search, names))
 
 
 def texts_in(code: types.CodeType) -> set[str]:

@@ -95,6 +95,7 @@ class Records:
     Attributes:
         found: records, and what binds them; moving: place and type of iterators that move on.
         spaces: functions' attributes and classes, which may get more names.
+        caches: functions with a cache that may hold something else the next time.
     """
 
     def __init__(self, large: Wanted = none_of_them) -> None:
@@ -102,6 +103,7 @@ class Records:
         self.found: list[Reached] = []
         self.moving: dict[str, str] = {}
         self.spaces: list[Any] = []
+        self.caches: list[Any] = []
         self._taken = set[int]()
 
     def see(self, place: str, value: Any, bind: Bind | None, holder: Any) -> None:

@@ -44,6 +44,8 @@ class SurroundingsCopy:
             optimizers, generators and tensors that a file has and that nothing reaches now.
         large: places of large tensors and arrays that code writes into, or may write into.
         moving: place and type of iterators that move on, and cannot be put back.
+        caches: functions with a cache, which cannot be put back, and how often each was filled.
+        filled: gets the names of those that were filled since.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class SurroundingsCopy:
         self.places, self.tensors = dict(kept), tensors
         self.records, self.moving = list[Record](), dict[str, str]()
         self.left, self.dropped, self.large = list[str](), list[str](), set[str]()
+        self.caches, self.filled = list[tuple[Any, int]](), set[str]()
         loose = torch.Tensor, tuple
         self.rebound = {
             place
@@ -80,6 +83,9 @@ class SurroundingsCopy:
     def restore_records(self, done: dict[int, Any] | None = None) -> None:
         """Write only the copies of records back."""
         restore_records(self.records, {} if done is None else done)
+        for cached, misses in self.caches:
+            if cached.cache_info().misses > misses:
+                self.filled.add(cached.__wrapped__.__qualname__)
 
     def equals(self, other: SurroundingsCopy, variables: bool = True, loose: bool = True) -> bool:
         """True if both hold the same values to the bit, in the places that both have.
