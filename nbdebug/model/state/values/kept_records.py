@@ -131,7 +131,7 @@ class KeptHooks(Kept):
 
     def __init__(self, values: Iterable[Any]) -> None:
         networks = (one for one in values if isinstance(one, nn.Module | torch.Tensor))
-        self._hooked = {id(one): one for each in networks for one in hooked(each)}.values()
+        self._hooked = list({id(one): one for each in networks for one in hooked(each)}.values())
         # With the dicts themselves, so that no other one gets the id of one of them.
         self._then = {
             id(hooks): (hooks, list(hooks), {k: h for k, h in hooks.items() if not is_own(h)})
@@ -141,14 +141,15 @@ class KeptHooks(Kept):
         self._marks = [(marks, dict(marks)) for one in self._hooked for marks in hook_marks(one)]
 
     def restored(self, current: Any, done: Done) -> Any:
-        for one in self._hooked:
-            for _, hooks in hooks_by_name(one):
-                _, order, then = self._then.get(id(hooks), (hooks, [], {}))
-                known = then | {key: hook for key, hook in hooks.items() if is_own(hook)}
-                wanted = {key: known.pop(key) for key in order if key in known} | known
-                if list(wanted) != list(hooks):
-                    hooks.clear()
-                    hooks.update(wanted)
+        now = {id(held): held for one in self._hooked for _, held in hooks_by_name(one)}
+        now |= {key: hooks for key, (hooks, _, _) in self._then.items()}
+        for key, hooks in now.items():
+            _, order, then = self._then.get(key, (hooks, [], {}))
+            known = then | {number: hook for number, hook in hooks.items() if is_own(hook)}
+            wanted = {number: known.pop(number) for number in order if number in known} | known
+            if list(wanted) != list(hooks):
+                hooks.clear()
+                hooks.update(wanted)
         for marks, held in self._marks:
             marks.update(held)
         return MISSING

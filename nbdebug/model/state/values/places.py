@@ -21,7 +21,8 @@ from nbdebug.model.source_code import is_of_library, used_names
 
 GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
 HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
-HOOK_MARKS = ("_hooks_with_kwargs", "_hooks_always_called")
+HOOKS_OF_MODULES = tuple(name for name in vars(nn.Module()) if name.endswith("_hooks"))
+HOOK_MARKS = tuple(name for name in vars(nn.Module()) if "_hooks_" in name)
 CACHE = type(functools.lru_cache(len))
 # Names of functions that give other values each time.
 DRAWS = re.compile("rand|normal|choice|shuffle|sample|uniform|bernoulli|multinomial|dropout|time")
@@ -121,19 +122,27 @@ def hooked(value: nn.Module | torch.Tensor) -> Iterator[nn.Module | torch.Tensor
         yield value
 
 
-def hooks_by_name(value: Any) -> Iterator[tuple[str, dict[int, Any]]]:
-    """Dicts of the hooks of a module, a tensor or an optimizer."""
+def hooks_by_name(value: Any) -> list[tuple[str, dict[int, Any]]]:
+    """Dicts of the hooks that a module, a tensor or an optimizer has."""
     if isinstance(value, torch.Tensor):
         found = [(name, getattr(value, name, None)) for name in HOOKS_OF_TENSORS]
-    else:
-        found = [one for one in getattr(value, "__dict__", {}).items() if one[0].endswith("_hooks")]
-    return ((name, hooks) for name, hooks in found if isinstance(hooks, dict))
-
-
-def hook_marks(value: Any) -> Iterator[dict[int, Any]]:
-    """Dicts that tell which hooks of a module take keywords, or are always called."""
+        return [(name, hooks) for name, hooks in found if hooks]
+    inside = getattr(value, "__dict__", {})
     if isinstance(value, nn.Module):
-        yield from (marks for name, marks in vars(value).items() if name.endswith(HOOK_MARKS))
+        return [(name, hooks) for name in HOOKS_OF_MODULES if (hooks := inside.get(name))]
+    return [
+        (name, hooks)
+        for name, hooks in inside.items()
+        if name.endswith("_hooks") and hooks and isinstance(hooks, dict)
+    ]
+
+
+def hook_marks(value: Any) -> list[dict[int, Any]]:
+    """Dicts that tell which hooks of a module take keywords, or are always called."""
+    if not isinstance(value, nn.Module):
+        return []
+    inside = vars(value)
+    return [marks for name in HOOK_MARKS if (marks := inside.get(name))]
 
 
 def is_own(hook: Any) -> bool:
