@@ -155,7 +155,7 @@ def is_own(hook: Any) -> bool:
 
 
 def parts_of_process(module: types.ModuleType, code: types.CodeType) -> Iterator[tuple[str, Any]]:
-    """What code uses of a module of the standard library, and may change for all."""
+    """Parts of a module of the standard library that code uses, and may change for all."""
     if module is os and "environ" in used_names(code):
         yield "os.environ", os.environ
     elif module is logging:

@@ -231,14 +231,16 @@ class PlainReader:
         if kind in COUNTED_KINDS:
             return self._counted(kind, data)
         if kind == "tuple":
-            several = self._add(KeptTuple(None))
-            several.parts = [self._kept(part) for part in data["parts"]]
-            return several
+            tied = self._add(KeptTuple(None))
+            tied.parts = list(map(self._kept, data["parts"]))
+            return tied
         if kind == "elements":
-            elements = self._add(KeptElements(None, AsIs))
-            elements.shape = tuple(data["shape"])
-            elements.parts = [self._kept(part) for part in data["parts"]]
-            return elements
+            several = self._add(KeptElements(None, AsIs))
+            several.shape, several.parts = (
+                tuple(data["shape"]),
+                list(map(self._kept, data["parts"])),
+            )
+            return several
         if kind == "object":
             made = self._add(KeptObject(None, data["class"]))
             made.parts = {name: self._kept(part) for name, part in data["parts"].items()}
