@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,3 +126,23 @@ def _objects(value: Any) -> list[Any]:
     columns = [number for number, dtype in enumerate(dtypes) if str(dtype) == "object"]
     held = (value.iloc[:, number] if value.ndim > 1 else value for number in columns)
     return [cell for column in held for cell in column if not is_plain(cell)]
+
+
+def array_to_plain(array: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """An array as a list; one of rows with names, or of times, as bytes."""
+    if array.dtype.kind not in "VMm":
+        return {"data": array.tolist(), "dtype": str(array.dtype)}
+    descr = np.lib.format.dtype_to_descr(array.dtype)
+    return {"data": array.tobytes(), "dtype": descr, "shape": list(array.shape)}
+
+
+def array_from_plain(data: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """The array of such data.
+
+    Raises:
+        TypeError, ValueError: the data has another form, or names objects.
+    """
+    if "shape" not in data:
+        return np.array(data["data"], dtype=data["dtype"])
+    dtype = np.lib.format.descr_to_dtype(data["dtype"])
+    return np.frombuffer(data["data"], dtype).reshape(data["shape"]).copy()

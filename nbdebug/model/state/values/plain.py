@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import enum
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from nbdebug.model.state.values.kept import (
     KeptTuple,
     Unchanged,
 )
+from nbdebug.model.state.values.kept_data import array_from_plain, array_to_plain
 from nbdebug.model.state.values.kept_optimizer import KeptOptimizer
 from nbdebug.model.state.values.kept_records import KeptElements, KeptMember
 from nbdebug.model.state.values.places import ABSENT
@@ -130,7 +132,7 @@ class PlainWriter:
         if isinstance(kept, KeptArray) and kept.data.dtype.hasobject:
             return self._left()
         if isinstance(kept, KeptArray):
-            return _plain_array(kept.data)
+            return {KIND: "array", **array_to_plain(kept.data)}
         if isinstance(kept, KeptGenerator):
             return {KIND: "generator", "state": _plain_state(kept.state)}
         if isinstance(kept, KeptOptimizer):
@@ -220,7 +222,7 @@ class PlainReader:
             on = torch.device("cpu") if data["host"] else self._device
             return self._add(KeptTensor.of(data["data"], on))
         if kind == "array":
-            array = _array(data)
+            array = array_from_plain(data)
             return self._add(KeptArray(array, array))
         if kind == "generator":
             return self._add(KeptGenerator(None, _state(data["state"])))
@@ -230,17 +232,8 @@ class PlainReader:
             return optimizer
         if kind in COUNTED_KINDS:
             return self._counted(kind, data)
-        if kind == "tuple":
-            tied = self._add(KeptTuple(None))
-            tied.parts = list(map(self._kept, data["parts"]))
-            return tied
-        if kind == "elements":
-            several = self._add(KeptElements(None, AsIs))
-            several.shape, several.parts = (
-                tuple(data["shape"]),
-                list(map(self._kept, data["parts"])),
-            )
-            return several
+        if kind in ("tuple", "elements"):
+            return self._several(kind, data)
         if kind == "object":
             made = self._add(KeptObject(None, data["class"]))
             made.parts = {name: self._kept(part) for name, part in data["parts"].items()}
@@ -251,6 +244,15 @@ class PlainReader:
         values = list(data["values"])
         container.values = values if container.simple else [self._kept(v) for v in values]
         return container
+
+    def _several(self, kind: str, data: Mapping[str, Any]) -> Kept:
+        made = KeptTuple(None) if kind == "tuple" else KeptElements(None, AsIs)
+        if isinstance(made, KeptElements):
+            made.shape = tuple(data["shape"])
+            if math.prod(made.shape) != len(data["parts"]):
+                raise ValueError("an array of objects has another number of elements")
+        self._add(made).parts = [self._kept(part) for part in data["parts"]]
+        return made
 
     def _counted(self, kind: str, data: Mapping[str, Any]) -> Kept:
         if kind == "scalar":
@@ -264,21 +266,6 @@ class PlainReader:
     def _add(self, kept: K) -> K:
         self._seen.append(kept)
         return kept
-
-
-def _plain_array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """An array as a list; one of rows with names, or of times, as bytes."""
-    if array.dtype.kind not in "VMm":
-        return {KIND: "array", "data": array.tolist(), "dtype": str(array.dtype)}
-    descr = np.lib.format.dtype_to_descr(array.dtype)
-    return {KIND: "array", "data": array.tobytes(), "dtype": descr, "shape": list(array.shape)}
-
-
-def _array(data: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    if "shape" not in data:
-        return np.array(data["data"], dtype=data["dtype"])
-    dtype = np.lib.format.descr_to_dtype(data["dtype"])
-    return np.frombuffer(data["data"], dtype).reshape(data["shape"]).copy()
 
 
 def _plain_state(state: Any) -> Any:
