@@ -74,6 +74,12 @@ def _array(array: np.ndarray[Any, Any], x: torch.Tensor) -> None:
     array += x.numpy().mean(0)
 
 
+def _lists() -> np.ndarray[Any, Any]:
+    made = np.empty(2, dtype=object)
+    made[0], made[1] = [], []
+    return made
+
+
 def _append(values: Any, x: torch.Tensor) -> None:
     values.append(float(x.mean()))
 
@@ -128,6 +134,11 @@ STATES: dict[str, Callable[[], Stateful]] = {
     ),
     "an array": lambda: Stateful(
         lambda: np.zeros(FEATURES, np.float32), _array, lambda a: float(a.sum())
+    ),
+    "an array of lists": lambda: Stateful(
+        _lists,
+        lambda a, x: a[(len(a[0]) + len(a[1])) % 2].append(1),
+        lambda a: 2 * len(a[0]) + len(a[1]),
     ),
     "a list": lambda: Stateful(list, _append, lambda v: sum(v[-3:])),
     "a deque": lambda: Stateful(lambda: deque(maxlen=4), _append, sum),

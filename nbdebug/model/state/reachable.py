@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import types
 from collections import deque
@@ -29,9 +30,12 @@ from nbdebug.model.state.values.places import (
     attributes_of_parameters,
     content,
     fill,
+    fills_by_chance,
     functions_in,
+    handlers_of,
     held_by,
     hooks_of,
+    parts_of_process,
     put,
     set_in_class,
     slots,
@@ -55,6 +59,9 @@ HOLDERS = {
     "accelerate.accelerator.Accelerator": ("step", "scaler", "_optimizers", "_schedulers"),
     "accelerate.scheduler.AcceleratedScheduler": ("scheduler",),
 }
+
+# Numbers that users read as a count; all else of such an object is none of ours.
+COUNTERS = {"tqdm.std.tqdm": ("n", "last_print_n")}
 
 
 def reachable(
@@ -203,8 +210,13 @@ class _Walk:
     def _object(self, place: str, value: Any) -> None:
         inside = getattr(value, "__dict__", {})
         if is_of_library(type(value)):
+            self._counters(place, value)
+            if self._records is not None and fills_by_chance(value):
+                self._records.caches.append(value)
             # Such as a function with a cache.
             self.enter(place, inside.get("__wrapped__"))
+            for handler in handlers_of(value) if isinstance(value, logging.Logger) else ():
+                self.enter(f"{place}.handlers", handler)
             if isinstance(value, queue.Queue):
                 self.enter(f"{place}.queue", value.queue)
             return
@@ -213,6 +225,14 @@ class _Walk:
             self.enter(f"{place}.{name}", getattr(value, name, None))
         for name, part in list(inside.items()):
             self.enter(f"{place}.{name}", part, partial(inside.__setitem__, name))
+
+    def _counters(self, place: str, value: Any) -> None:
+        """Take the numbers of an object of a library that are a count, such as of a bar."""
+        for one in type(value).__mro__:
+            for name in COUNTERS.get(f"{one.__module__}.{one.__name__}", ()):
+                self._see(
+                    f"{place}.{name}", getattr(value, name, None), partial(setattr, value, name)
+                )
 
     def _function(self, place: str, function: types.FunctionType) -> None:
         self._functions += 1
@@ -254,6 +274,8 @@ class _Walk:
     def _module(self, place: str, module: types.ModuleType, code: types.CodeType) -> None:
         """Enter what code uses of a module of the user's."""
         if is_library_file(module.__name__, getattr(module, "__file__", None)):
+            for part in parts_of_process(module, code):
+                self.enter(*part)
             return
         for name in used_names(code) & vars(module).keys():
             value = vars(module)[name]

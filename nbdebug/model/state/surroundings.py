@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, cloned
 from nbdebug.model.state.reachable import reachable
 from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import AsIs, Kept
-from nbdebug.model.state.values.kept_records import KeptNames
+from nbdebug.model.state.values.kept_records import KeptHooks, KeptNames
 from nbdebug.model.state.values.likeness import Likeness
 from nbdebug.model.state.values.places import attributes_of_parameters, forwards
 from nbdebug.model.state.values.plain import Hides, PlainReader, PlainWriter
@@ -39,6 +40,7 @@ class Surroundings:
     Attributes:
         more: returns more names and values from which the search begins, and what binds them.
         more_records: returns more copies of records, and what binds them.
+        filled: names of cached functions whose caches were filled by what was taken back.
         rebinds: True for a loop of the user's own, which runs on between two passes.
     """
 
@@ -54,6 +56,7 @@ class Surroundings:
         self._state = dict(state or {})
         self.more: Callable[[], Iterable[Root]] = lambda: ()
         self.more_records: Callable[[], Iterable[tuple[Kept, Bind]]] = lambda: ()
+        self.filled = set[str]()
         self.rebinds, self._training, self._written = False, training, WrittenData()
 
     def values(self) -> list[Any]:
@@ -141,8 +144,11 @@ class Surroundings:
         made = self._copied(copier, filter(wanted, self._reached(records, large)))
         more = [Record("", kept, bind) for kept, bind in self.more_records()]
         more += [Record("", KeptNames(space), None) for space in records.spaces]
+        more.append(Record("", KeptHooks(records.spaces), None))
         made.records = [*_copies(copier, records.found), *more]
         made.large |= copier.large
+        made.caches = [(one, one.cache_info().misses) for one in records.caches]
+        made.filled = self.filled
         # A loop is refused for it before, by name.
         made.moving = {} if self.rebinds else records.moving
         return made
@@ -188,7 +194,9 @@ class Surroundings:
 
 
 def _copies(copier: RecordCopier, found: Iterable[Reached]) -> list[Record]:
-    return [Record(r.place, copier.keep_record(r.value, r.place), r.bind) for r in found]
+    # The environment is in no file.
+    named = (("" if one.value is os.environ else one.place, one) for one in found)
+    return [Record(place, copier.keep_record(r.value, r.place), r.bind) for place, r in named]
 
 
 def _identity(reached: Reached) -> object:

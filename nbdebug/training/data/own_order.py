@@ -21,6 +21,7 @@ from nbdebug.model.state.values.record_file import records_to_plain
 from nbdebug.model.state.values.surroundings_copy import Record, restore_records
 from nbdebug.training.data.passes.data_copier import FUNCTION_TYPES, DataCopier
 from nbdebug.training.data.passes.function_records import FunctionRecords, moved_records
+from nbdebug.training.data.passes.moved import moved
 from nbdebug.training.data.seeding import derived_seed, seeded
 
 MAX_REMEMBERED_INDICES = 8_000_000
@@ -38,6 +39,7 @@ class OwnOrder:
 
     Attributes:
         unrecordable: why a file cannot hold the state of the sampler, "" if it can.
+        written: class of the sampler, if something else than drawing changed what it holds.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class OwnOrder:
         self._functions = _functions_of(sampler)
         self._first = self._counted()
         self._counts: dict[int, list[Record]] = {}
+        self.written = ""
 
     def __contains__(self, epoch: int) -> bool:
         return epoch in self._orders
@@ -64,6 +67,8 @@ class OwnOrder:
         known = self._orders.get(epoch)
         if known is not None:
             return known
+        if not self.written and self._is_written(epoch - 1):
+            self.written = type(self._sampler).__name__
         with seeded(derived_seed(self._seed, epoch)):
             self._tell_epoch(epoch)
             order = indices_in(list(self._sampler))
@@ -78,6 +83,14 @@ class OwnOrder:
             self._states.pop(oldest, None)
             self._counts.pop(oldest, None)
         return order
+
+    def _is_written(self, epoch: int) -> bool:
+        """True if the sampler does not hold any more what it held when an epoch was drawn."""
+        state, now = self._states.get(epoch, []), _captured(self._sampler)[0]
+        parts = zip(state, now, strict=False)
+        held = [(one, new.get(name)) for before, new in parts for name, one in before.items()]
+        counts = moved_records(self._counts.get(epoch, []), [self._counted()])
+        return any(type(moved(one, [new])) is not AsIs for one, new in held) or any(counts)
 
     def _keep_state(self, epoch: int) -> None:
         self._states[epoch] = _captured(self._sampler)[0]
@@ -155,6 +168,17 @@ class OwnOrder:
             self._orders.clear()
             self._states.clear()
             self._counts.clear()
+
+
+def written_sampler(sampler: Any) -> str:
+    """Class of a sampler of the user's that something else than drawing changes; "" if none.
+
+    Args:
+        sampler: the live sampler of a training.
+    """
+    indices = getattr(getattr(sampler, "inner", sampler), "indices", None)
+    own = getattr(indices, "own", None)
+    return own.written if isinstance(own, OwnOrder) else ""
 
 
 def _write(parts: list[Any], state: State) -> None:

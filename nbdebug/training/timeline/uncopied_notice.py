@@ -7,6 +7,7 @@ from typing import Any
 
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
+from nbdebug.training.data.own_order import written_sampler
 from nbdebug.training.data.samplers import moved_in_workers
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint
@@ -39,6 +40,18 @@ DROPPED = (
     "the checkpoint has its state, and loss_fn, step_fn and metrics reach nothing of that name. "
     "Training goes on without it. If it is needed, resume with the names of the saved training."
 )
+FILLED = (
+    "its functools cache cannot be copied. A check, a breakpoint, a rewind or another look filled "
+    "it, and training goes on with what it holds, which may differ from a training without the "
+    "look. Draw no random numbers in it and let it read nothing that changes, or empty it by "
+    "cache_clear() before each step that needs new values."
+)
+WRITTEN = (
+    "steps change what this sampler holds. The order of an epoch is drawn as a whole when it "
+    "begins, so a change counts from the next epoch on, and the order may differ from that of a "
+    "plain loop, where a sampler gives one index after the other. For changes that count at once "
+    "use a loop of your own and nbdebug.watch."
+)
 IN_WORKERS = (
     "each loader worker has its own copy of this value, and it moves while samples are read. A "
     "rewind, a fork or a resume starts workers with the value as it was at the beginning, so other "
@@ -56,7 +69,19 @@ class UncopiedNotice:
         self._large: set[str] = set()
 
     def tell_of_data(self, session: Session) -> None:
-        """Tell of a value of the dataset that moves in loader workers, once."""
+        """Tell once of data that move in workers, of samplers that steps change and of caches."""
+        written = written_sampler(session.sampler)
+        if written and written not in self._told:
+            self._told.add(written)
+            title, text = "The sampler is changed by the steps", f"{written}: {WRITTEN}"
+            self._history.add_notice(Notice(session.step - 1, "info", title, text))
+        filled = session.surroundings.filled - self._told
+        if filled:
+            self._told |= filled
+            text = f"{', '.join(sorted(filled))}: {FILLED}"
+            self._history.add_notice(
+                Notice(session.step - 1, "info", "A look filled a cache", text)
+            )
         moved = moved_in_workers(session.sampler)
         if moved and IN_WORKERS not in self._told:
             self._told.add(IN_WORKERS)

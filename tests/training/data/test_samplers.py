@@ -244,3 +244,37 @@ def test_training_with_a_new_size_is_that_of_a_plain_loop() -> None:
         dbg.run(steps=9)
         assert dbg.history.frame("loss")["loss"].tolist() == expected.losses
         assert same_weights(dbg.model, expected.model)
+
+
+class Mining(torch.utils.data.Sampler[int]):
+    """Draws samples by weights, which a step may write."""
+
+    def __init__(self) -> None:
+        self.weights, self.epochs = torch.ones(32), 0
+        self.generator = torch.Generator().manual_seed(3)
+
+    def __len__(self) -> int:
+        return 32
+
+    def __iter__(self) -> Iterator[int]:
+        self.epochs += 1
+        for _ in range(4):
+            yield from torch.multinomial(self.weights, 8, generator=self.generator).tolist()
+
+
+@pytest.mark.parametrize("mines", [True, False])
+def test_a_sampler_that_steps_write_into_is_told_of_once(mines: bool) -> None:
+    sampler, (x, y) = Mining(), blobs(32)
+    loader = DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=8, sampler=sampler)
+
+    def step_fn(model: nn.Module, batch: Any) -> torch.Tensor:
+        loss = nn.functional.cross_entropy(model(batch[0]), batch[1])
+        if mines:
+            sampler.weights[0] += loss.detach()
+        return loss
+
+    with nbd.Debugger(tiny_mlp(), loader, step_fn=step_fn) as dbg:
+        dbg.run(steps=20)
+        told = [one for one in dbg.history.notices if "sampler" in one.title]
+    assert len(told) == mines
+    assert all(one.severity == "info" and "Mining" in one.text for one in told)

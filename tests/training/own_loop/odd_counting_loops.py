@@ -312,6 +312,16 @@ def loop(epochs, batches):
             step(x, y, 1 / sum(seen[-1]))
     return seen
 """,
+    "a rate that is set after the update": """
+def loop(epochs, batches):
+    seen = []
+    for _ in epochs(3):
+        for x, y in batches(loader):
+            seen.append(step(x, y, 1.0))
+            optimizer.param_groups[0]["lr"] *= 0.95
+            optimizer.param_groups[0]["steps"] = len(seen)
+    return seen, optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["steps"]
+""",
     "gradients of another network": """
 def loop(epochs, batches):
     other = nn.Linear(4, 1)

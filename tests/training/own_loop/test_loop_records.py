@@ -9,8 +9,12 @@ import torch
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
+from tests.training.own_loop.counting_in_libraries import HOOKS, LIBRARIES, MANY, PROCESS
 from tests.training.own_loop.counting_loops import CASES, REFUSED, SETUP
 from tests.training.own_loop.odd_counting_loops import ODD, ODD_REFUSED
+
+PUT_BACK = {**CASES, **ODD, **LIBRARIES, **MANY, **HOOKS, **PROCESS}
+BROKEN = [*LIBRARIES, *MANY, *HOOKS, *PROCESS, "a rate that is set after the update"]
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +38,9 @@ def bare(text: str) -> tuple[Any, Any]:
     return written, dict(program.model.state_dict())
 
 
-@pytest.mark.parametrize("case", [*CASES, *ODD])
+@pytest.mark.parametrize("case", PUT_BACK)
 def test_what_a_loop_counts_goes_back(case: str) -> None:
-    text = {**CASES, **ODD}[case]
+    text = PUT_BACK[case]
     wanted = bare(text)
     program, written = made(text), list[Any]()
     with nbd.watch(program.model, program.optimizer, runs=None) as dbg:
@@ -52,6 +56,21 @@ def test_what_a_loop_counts_goes_back(case: str) -> None:
             dbg.run(steps=1000)
         assert dbg.wait(60)
         assert not [one for one in dbg.history.notices if one.severity != "info"]
+    assert bitwise_equal((written[0], dict(program.model.state_dict())), wanted)
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_breakpoint_moves_nothing(case: str) -> None:
+    wanted = bare(PUT_BACK[case])
+    program, written = made(PUT_BACK[case]), list[Any]()
+    with nbd.watch(program.model, program.optimizer, runs=None) as dbg:
+        dbg.break_when("step >= 5")
+        dbg.run(lambda: written.append(program.loop(dbg.epochs, dbg.batches)))
+        assert dbg.wait(60)
+        dbg.clear_breakpoints()
+        with pytest.raises(nbd.LoopLeft):
+            dbg.run(steps=1000)
+        assert dbg.wait(60)
     assert bitwise_equal((written[0], dict(program.model.state_dict())), wanted)
 
 
@@ -96,3 +115,38 @@ def test_a_look_that_ends_the_pass_is_told() -> None:
     assert not any("ended the pass" in title for title in before)
     assert len(told) == 1
     assert "dbg.on_trial" in told[0].text
+
+
+CACHED = """
+import functools
+
+@functools.lru_cache(None)
+def plain(n):
+    return torch.ones(n).sum()
+
+@functools.lru_cache(None)
+def noise(n):
+    return {returned}
+
+def loop(epochs, batches):
+    count = 0
+    for _ in epochs(3):
+        for x, y in batches(loader):
+            count += 1
+            step(x, y, 1 / (1 + float(plain(count)) + float(noise(count).abs().sum())))
+"""
+
+
+@pytest.mark.parametrize("returned", ["torch.randn(n)", "torch.zeros(n)"])
+def test_a_cache_that_a_look_fills_is_told_once(returned: str) -> None:
+    program = made(CACHED.format(returned=returned))
+    with nbd.watch(program.model, program.optimizer, runs=None) as dbg:
+        dbg.break_when("step >= 5")
+        dbg.run(lambda: program.loop(dbg.epochs, dbg.batches))
+        assert dbg.wait(60)
+        for _ in range(2):
+            dbg.check("frozen_layers", "loss_direction")
+            dbg.run(steps=1)
+        told = [one.text for one in dbg.history.notices if "cache" in one.title]
+    assert len(told) == (returned == "torch.randn(n)")
+    assert all(text.startswith("noise: ") and "cache_clear()" in text for text in told)

@@ -231,6 +231,54 @@ def loss_fn(outputs, targets):
 def told():
     return [one.number for one in events]
 """,
+    "a table of rows": """
+table = np.zeros(3, dtype=[("n", "i8"), ("loss", "f4", (2,)), ("in", [("a", "u1")])])
+
+def loss_fn(outputs, targets):
+    loss = mse_loss(outputs, targets)
+    table["n"][:2] += 1
+    table["loss"][1] += float(loss.detach())
+    table["in"]["a"] += 2
+    return loss / (1 + 0.1 * float(table["n"][0] + table["loss"].sum() + table["in"]["a"][2]))
+
+def told():
+    return table["n"].tolist(), table["loss"].tolist(), table["in"]["a"].tolist()
+""",
+    "a metric that has no value at first": """
+class Mean(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.total, self.value, self.parts, self.row = torch.zeros(()), None, None, None
+
+    def update(self, loss):
+        self.total = self.total + loss
+        self.value = self.total * 0.1
+        self.parts = [self.total, 1.0]
+        self.row = np.ones(2) if self.row is None else self.row + 1
+
+mean = Mean()
+
+def loss_fn(outputs, targets):
+    loss = mse_loss(outputs, targets)
+    mean.update(loss.detach())
+    return loss / (1 + mean.value + 0.1 * mean.parts[0] + 0.01 * float(mean.row[0]))
+
+def told():
+    return mean.total, mean.value, mean.parts, mean.row
+""",
+    "a frame": """
+import pandas
+
+log = pandas.DataFrame({"loss": [1.0]})
+
+def loss_fn(outputs, targets):
+    loss = mse_loss(outputs, targets)
+    log.loc[len(log)] = [float(loss.detach())]
+    return loss / (1 + 0.1 * log["loss"].tail(3).mean())
+
+def told():
+    return log["loss"].tolist()
+""",
 }
 
 

@@ -21,6 +21,7 @@ from tests.training.timeline.counting import CASES, Program, bare
 WITHOUT_FILE = {
     "an object that a list gets": "events",
     "an attribute of a parameter": "parameter.calls",
+    "a frame": "log",
 }
 # Looks that a training without loss_fn refuses.
 REFUSED = ("summary", "worst_samples")

@@ -28,7 +28,9 @@ from nbdebug.model.state.values.kept import (
     KeptTensor,
     KeptTuple,
 )
+from nbdebug.model.state.values.kept_data import KeptFrame, is_frame
 from nbdebug.model.state.values.kept_optimizer import KeptOptimizer
+from nbdebug.model.state.values.kept_records import KeptElements
 from nbdebug.model.state.values.places import GENERATOR_TYPES, slots
 
 # Immutable, or without a state of their own.
@@ -54,6 +56,8 @@ PASSED_MODULES = (
     # Of trainers, which a module of theirs holds.
     "lightning.pytorch", "pytorch_lightning",
 )  # fmt: skip
+# An array of more objects is data.
+MAX_OBJECTS = 20_000
 K = TypeVar("K", bound=Kept)
 MAX_VALUES, MAX_TENSOR_BYTES = 200_000, 2**30
 
@@ -109,6 +113,8 @@ class ValueCopier:
             return self._remember(value, self._tensor(value))
         if type(value) in CONTAINER_TYPES:
             return self._container(value, place)
+        if is_frame(value):
+            return self._remember(value, KeptFrame(value, self.keep))
         if isinstance(value, CONSTANT_TYPES) or _passed(value):
             return AsIs(value)
         if isinstance(value, np.ndarray):
@@ -145,6 +151,8 @@ class ValueCopier:
             return AsIs(value)
         if isinstance(value, np.memmap):
             return self._left(value, place)
+        if value.dtype.kind == "O" and value.size <= MAX_OBJECTS:
+            return self._remember(value, KeptElements(value, self.keep))
         return self._remember(value, KeptArray(value))
 
     def _optimizer(self, value: torch.optim.Optimizer, place: str) -> Kept:

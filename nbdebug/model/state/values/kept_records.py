@@ -5,13 +5,16 @@ from __future__ import annotations
 import array
 import enum
 import io
+import os
 import types
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from nbdebug.model.state.values.kept import (
     MISSING,
@@ -21,7 +24,16 @@ from nbdebug.model.state.values.kept import (
     KeptObject,
     write_attributes,
 )
-from nbdebug.model.state.values.places import functions_in, parameters_of
+from nbdebug.model.state.values.places import (
+    functions_in,
+    hook_marks,
+    hooked,
+    hooks_by_name,
+    is_own,
+    parameters_of,
+)
+
+Array = np.ndarray[Any, Any]
 
 
 class KeptMember(Kept):
@@ -57,20 +69,29 @@ class KeptNumbers(Kept):
 
 
 class KeptElements(Kept):
-    """Elements of a NumPy array of objects."""
+    """Elements of a NumPy array of objects.
 
-    def __init__(self, value: np.ndarray[Any, Any], keep: Callable[[Any], Kept]) -> None:
+    Attributes:
+        shape: of the array; parts: the elements, one after the other.
+    """
+
+    def __init__(self, value: Array | None, keep: Callable[[Any], Kept]) -> None:
         self._held = value
-        self._parts = {at: keep(value[at]) for at in np.ndindex(value.shape)}
+        self.shape: tuple[int, ...] = () if value is None else value.shape
+        self.parts = [] if value is None else [keep(part) for part in value.flat]
 
     def restored(self, current: Any, done: Done) -> Any:
-        if id(self) not in done:
-            done[id(self)] = self._held
-            for at, part in self._parts.items():
-                found = part.restored(self._held[at], done)
-                if found is not MISSING:
-                    self._held[at] = found
-        return self._held
+        if id(self) in done:
+            return done[id(self)]
+        held = current if self._held is None else self._held
+        fits = isinstance(held, np.ndarray) and held.shape == self.shape and held.dtype.kind == "O"
+        made: Array = held if fits else np.full(self.shape, MISSING)
+        done[id(self)] = made
+        for at, part in zip(np.ndindex(self.shape), self.parts, strict=True):
+            found = part.restored(made[at], done)
+            if found is not MISSING:
+                made[at] = found
+        return made
 
 
 class KeptNames(Kept):
@@ -99,6 +120,54 @@ def _names_of(space: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield id(space), vars(space) if isinstance(space, type) else space
     else:
         yield from ((id(one), vars(one)) for one in parameters_of(space))
+
+
+class KeptHooks(Kept):
+    """Hooks of networks and tensors, but none of ours: later ones are removed, others come back.
+
+    Args:
+        values: networks and tensors, among other things.
+    """
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        networks = (one for one in values if isinstance(one, nn.Module | torch.Tensor))
+        self._hooked = list({id(one): one for each in networks for one in hooked(each)}.values())
+        # With the dicts themselves, so that no other one gets the id of one of them.
+        self._then = {
+            id(hooks): (hooks, list(hooks), {k: h for k, h in hooks.items() if not is_own(h)})
+            for one in self._hooked
+            for _, hooks in hooks_by_name(one)
+        }
+        self._marks = [(marks, dict(marks)) for one in self._hooked for marks in hook_marks(one)]
+
+    def restored(self, current: Any, done: Done) -> Any:
+        now = {id(held): held for one in self._hooked for _, held in hooks_by_name(one)}
+        now |= {key: hooks for key, (hooks, _, _) in self._then.items()}
+        for key, hooks in now.items():
+            _, order, then = self._then.get(key, (hooks, [], {}))
+            known = then | {number: hook for number, hook in hooks.items() if is_own(hook)}
+            wanted = {number: known.pop(number) for number in order if number in known} | known
+            if list(wanted) != list(hooks):
+                hooks.clear()
+                hooks.update(wanted)
+        for marks, held in self._marks:
+            marks.update(held)
+        return MISSING
+
+
+class KeptEnvironment(Kept):
+    """Variables of the environment of the process."""
+
+    def __init__(self) -> None:
+        self._variables = dict(os.environ)
+
+    def restored(self, current: Any, done: Done) -> Any:
+        for name in os.environ.keys() - self._variables.keys():
+            del os.environ[name]
+        for name, text in self._variables.items():
+            if os.environ.get(name) != text:
+                os.environ[name] = text
+        return os.environ
 
 
 class KeptBuffer(Kept):

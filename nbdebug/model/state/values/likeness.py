@@ -21,6 +21,7 @@ from nbdebug.model.state.values.kept import (
     Unchanged,
 )
 from nbdebug.model.state.values.kept_optimizer import KeptOptimizer
+from nbdebug.model.state.values.kept_records import KeptElements
 
 
 class Likeness:
@@ -40,6 +41,9 @@ class Likeness:
         self._seen.add(id(saved))
         if isinstance(saved, Constant):
             self._constant(saved.value, now, place)
+        elif isinstance(now, Constant) and now.value is None and _is_whole(saved):
+            # It gets its first value later in a training.
+            return
         elif type(saved) is not type(now):
             _refuse(place)
         elif isinstance(saved, KeptTensor | KeptArray):
@@ -69,6 +73,12 @@ class Likeness:
                 _refuse(place)
             for name, part in saved.parts.items():
                 self.check(part, now.parts[name], f"{place}.{name}")
+        elif isinstance(saved, KeptElements):
+            assert isinstance(now, KeptElements)
+            if saved.shape != now.shape or len(saved.parts) != len(now.parts):
+                _refuse(place)
+            for number, (part, there) in enumerate(zip(saved.parts, now.parts, strict=True)):
+                self.check(part, there, f"{place}[{number}]")
         elif isinstance(saved, KeptTuple):
             assert isinstance(now, KeptTuple)
             for number, (part, there) in enumerate(zip(saved.parts, now.parts, strict=False)):
@@ -106,6 +116,13 @@ class Likeness:
 
 
 MISMATCH = object()
+
+
+def _is_whole(saved: Kept) -> bool:
+    """True for a value that needs nothing of what is there: a tensor, an array, or some of them."""
+    if isinstance(saved, KeptContainer):
+        return saved.simple or all(map(_is_whole, saved.values))
+    return isinstance(saved, Constant | KeptTensor | KeptArray)
 
 
 def _check_generator(saved: KeptGenerator, place: str) -> None:

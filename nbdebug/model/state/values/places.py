@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+import os
 import random
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -13,9 +17,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from nbdebug.model.source_code import is_of_library
+from nbdebug.model.source_code import is_of_library, used_names
 
 GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
+HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+HOOKS_OF_MODULES = tuple(name for name in vars(nn.Module()) if name.endswith("_hooks"))
+HOOK_MARKS = tuple(name for name in vars(nn.Module()) if "_hooks_" in name)
+CACHE = type(functools.lru_cache(len))
+# Names of functions that give other values each time.
+DRAWS = re.compile("rand|normal|choice|shuffle|sample|uniform|bernoulli|multinomial|dropout|time")
 # In a place without a value, such as a variable before its first assignment.
 ABSENT: Any = object()
 
@@ -97,18 +107,87 @@ def attributes_of_parameters(
 
 def hooks_of(value: Any) -> Iterator[tuple[str, Any]]:
     """Hooks of a network, a tensor or an optimizer, by name, without those of nbdebug."""
-    for one in value.modules() if isinstance(value, nn.Module) else (value,):
-        inside = dict(vars(one)) if hasattr(one, "__dict__") else {}
-        if isinstance(one, torch.Tensor):
-            inside["_backward_hooks"] = one._backward_hooks
-        for name, hooks in inside.items():
-            if name.endswith("_hooks") and isinstance(hooks, dict):
-                yield from ((name, hook) for hook in list(hooks.values()) if not _is_own(hook))
+    held = hooked(value) if isinstance(value, nn.Module | torch.Tensor) else (value,)
+    for one in held:
+        for name, hooks in hooks_by_name(one):
+            yield from ((name, hook) for hook in list(hooks.values()) if not is_own(hook))
 
 
-def _is_own(hook: Any) -> bool:
+def hooked(value: nn.Module | torch.Tensor) -> Iterator[nn.Module | torch.Tensor]:
+    """Modules and parameters of a network, or a tensor, which may have hooks."""
+    if isinstance(value, nn.Module):
+        yield from value.modules()
+        yield from value.parameters()
+    else:
+        yield value
+
+
+def hooks_by_name(value: Any) -> list[tuple[str, dict[int, Any]]]:
+    """Dicts of the hooks that a module, a tensor or an optimizer has."""
+    if isinstance(value, torch.Tensor):
+        found = [(name, getattr(value, name, None)) for name in HOOKS_OF_TENSORS]
+        return [(name, hooks) for name, hooks in found if hooks]
+    inside = getattr(value, "__dict__", {})
+    if isinstance(value, nn.Module):
+        return [(name, hooks) for name in HOOKS_OF_MODULES if (hooks := inside.get(name))]
+    return [
+        (name, hooks)
+        for name, hooks in inside.items()
+        if name.endswith("_hooks") and hooks and isinstance(hooks, dict)
+    ]
+
+
+def hook_marks(value: Any) -> list[dict[int, Any]]:
+    """Dicts that tell which hooks of a module take keywords, or are always called."""
+    if not isinstance(value, nn.Module):
+        return []
+    inside = vars(value)
+    return [marks for name in HOOK_MARKS if (marks := inside.get(name))]
+
+
+def is_own(hook: Any) -> bool:
+    """True for a hook of nbdebug."""
+    if isinstance(hook, partial):
+        return is_own(hook.func)
+    hook = getattr(hook, "__func__", hook)
     kind = hook if isinstance(hook, types.FunctionType) else type(hook)
     return str(kind.__module__).partition(".")[0] == "nbdebug"
+
+
+def parts_of_process(module: types.ModuleType, code: types.CodeType) -> Iterator[tuple[str, Any]]:
+    """Parts of a module of the standard library that code uses, and may change for all."""
+    if module is os and "environ" in used_names(code):
+        yield "os.environ", os.environ
+    elif module is logging:
+        known = logging.root.manager.loggerDict
+        yield "logging.root", logging.root
+        yield from ((one, known[one]) for one in sorted(texts_in(code) & known.keys()))
+
+
+def handlers_of(log: logging.Logger) -> Iterator[logging.Handler]:
+    """Handlers that get the lines of a logger."""
+    one: logging.Logger | None = log
+    while one is not None:
+        yield from one.handlers
+        one = one.parent if one.propagate else None
+
+
+def fills_by_chance(value: Any) -> bool:
+    """True for a cached function of the user's that draws numbers or reads what may change."""
+    function = getattr(value, "__wrapped__", None)
+    if not isinstance(value, CACHE) or not isinstance(function, types.FunctionType):
+        return False
+    if is_of_library(function):
+        return False
+    names, space = used_names(function.__code__), function.__globals__
+    read = [space[name] for name in names & space.keys()]
+    moves = any(isinstance(one, (list, dict, set, torch.Tensor, *GENERATOR_TYPES)) for one in read)
+    return bool(function.__closure__) or moves or any(map(DRAWS.search, names))
+
+
+def texts_in(code: types.CodeType) -> set[str]:
+    """Texts that code holds."""
+    return {one for one in code.co_consts if isinstance(one, str)}
 
 
 def forwards(model: nn.Module) -> Iterator[tuple[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import enum
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -27,8 +28,9 @@ from nbdebug.model.state.values.kept import (
     KeptTuple,
     Unchanged,
 )
+from nbdebug.model.state.values.kept_data import array_from_plain, array_to_plain
 from nbdebug.model.state.values.kept_optimizer import KeptOptimizer
-from nbdebug.model.state.values.kept_records import KeptMember
+from nbdebug.model.state.values.kept_records import KeptElements, KeptMember
 from nbdebug.model.state.values.places import ABSENT
 
 K = TypeVar("K", bound=Kept)
@@ -130,12 +132,15 @@ class PlainWriter:
         if isinstance(kept, KeptArray) and kept.data.dtype.hasobject:
             return self._left()
         if isinstance(kept, KeptArray):
-            return {KIND: "array", "data": kept.data.tolist(), "dtype": str(kept.data.dtype)}
+            return {KIND: "array", **array_to_plain(kept.data)}
         if isinstance(kept, KeptGenerator):
             return {KIND: "generator", "state": _plain_state(kept.state)}
         if isinstance(kept, KeptOptimizer):
             parameters = [self.plain(part) for part in kept.parameters]
             return {KIND: "optimizer", "state": kept.state_dict(), "parameters": parameters}
+        if isinstance(kept, KeptElements):
+            elements = [self.plain(part) for part in kept.parts]
+            return {KIND: "elements", "shape": list(kept.shape), "parts": elements}
         if isinstance(kept, KeptTuple):
             return {KIND: "tuple", "parts": [self.plain(part) for part in kept.parts]}
         if isinstance(kept, KeptObject):
@@ -217,7 +222,7 @@ class PlainReader:
             on = torch.device("cpu") if data["host"] else self._device
             return self._add(KeptTensor.of(data["data"], on))
         if kind == "array":
-            array = np.array(data["data"], dtype=data["dtype"])
+            array = array_from_plain(data)
             return self._add(KeptArray(array, array))
         if kind == "generator":
             return self._add(KeptGenerator(None, _state(data["state"])))
@@ -227,10 +232,8 @@ class PlainReader:
             return optimizer
         if kind in COUNTED_KINDS:
             return self._counted(kind, data)
-        if kind == "tuple":
-            several = self._add(KeptTuple(None))
-            several.parts = [self._kept(part) for part in data["parts"]]
-            return several
+        if kind in ("tuple", "elements"):
+            return self._several(kind, data)
         if kind == "object":
             made = self._add(KeptObject(None, data["class"]))
             made.parts = {name: self._kept(part) for name, part in data["parts"].items()}
@@ -241,6 +244,15 @@ class PlainReader:
         values = list(data["values"])
         container.values = values if container.simple else [self._kept(v) for v in values]
         return container
+
+    def _several(self, kind: str, data: Mapping[str, Any]) -> Kept:
+        made = KeptTuple(None) if kind == "tuple" else KeptElements(None, AsIs)
+        if isinstance(made, KeptElements):
+            made.shape = tuple(data["shape"])
+            if math.prod(made.shape) != len(data["parts"]):
+                raise ValueError("an array of objects has another number of elements")
+        self._add(made).parts = [self._kept(part) for part in data["parts"]]
+        return made
 
     def _counted(self, kind: str, data: Mapping[str, Any]) -> Kept:
         if kind == "scalar":

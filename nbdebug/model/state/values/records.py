@@ -7,7 +7,9 @@ import array
 import collections
 import enum
 import io
+import logging
 import numbers
+import os
 import sys
 import types
 import weakref
@@ -38,17 +40,17 @@ from nbdebug.model.state.values.kept import (
     AsIs,
     Constant,
     Kept,
-    KeptContainer,
     KeptTensor,
 )
+from nbdebug.model.state.values.kept_data import KeptContent, KeptMany, is_frame
 from nbdebug.model.state.values.kept_records import (
     KeptBuffer,
-    KeptElements,
+    KeptEnvironment,
     KeptNumbers,
     KeptOwn,
     Loose,
 )
-from nbdebug.model.state.values.places import ABSENT
+from nbdebug.model.state.values.places import ABSENT, GENERATOR_TYPES
 from nbdebug.model.state.values.reached import (
     DATA_TYPES,
     MAX_PARTS,
@@ -57,7 +59,7 @@ from nbdebug.model.state.values.reached import (
     Reached,
     is_carried,
 )
-from nbdebug.model.state.values.written import Wanted, is_large, none_of_them
+from nbdebug.model.state.values.written import Wanted, data_parts, is_large, none_of_them
 
 # A container with more parts that are no numbers holds data: its parts are not copied.
 MAX_COPIED_PARTS, MAX_SMALL = 1000, 20_000
@@ -93,6 +95,7 @@ class Records:
     Attributes:
         found: records, and what binds them; moving: place and type of iterators that move on.
         spaces: functions' attributes and classes, which may get more names.
+        caches: functions with a cache that may hold something else the next time.
     """
 
     def __init__(self, large: Wanted = none_of_them) -> None:
@@ -100,6 +103,7 @@ class Records:
         self.found: list[Reached] = []
         self.moving: dict[str, str] = {}
         self.spaces: list[Any] = []
+        self.caches: list[Any] = []
         self._taken = set[int]()
 
     def see(self, place: str, value: Any, bind: Bind | None, holder: Any) -> None:
@@ -121,6 +125,8 @@ def _is_record(value: Any, bound: bool, large: Wanted) -> bool:
     """True for a value that code moves in place, or by binding it to another one."""
     if is_of_generator(value):
         return False
+    if value is os.environ:
+        return True
     if value is ABSENT or (isinstance(value, CONSTANT_TYPES) and not isinstance(value, NAMES)):
         return bound
     if isinstance(value, tuple):
@@ -128,6 +134,8 @@ def _is_record(value: Any, bound: bool, large: Wanted) -> bool:
         return bound and not is_carried(value)
     if isinstance(value, np.ndarray):
         return not is_large(value) or large(value)
+    if is_frame(value):
+        return True
     if isinstance(value, (*CONTAINER_TYPES, *RESTORED_TYPES, *BUFFER_TYPES, array.array)):
         return True
     return _is_object(value)
@@ -139,7 +147,9 @@ def _is_object(value: Any) -> bool:
         return True
     if isinstance(value, (*CONSTANT_TYPES, *TRAINED_TYPES, DataLoader, *CONTAINER_TYPES)):
         return False
-    return not isinstance(value, type) and _is_copied(type(value)) and not is_service(value)
+    if isinstance(value, type) or not _is_copied(type(value)):
+        return False
+    return isinstance(value, logging.Handler) or not is_service(value)
 
 
 def _is_copied(kind: type) -> bool:
@@ -148,7 +158,8 @@ def _is_copied(kind: type) -> bool:
         return True
     module = str(kind.__module__)
     package = module.partition(".")[0]
-    if not kind.__dictoffset__ or any("__new__" in vars(one) for one in kind.__mro__[:-1]):
+    made = [vars(one)["__new__"] for one in kind.__mro__[:-1] if "__new__" in vars(one)]
+    if not kind.__dictoffset__ or not all(isinstance(one, staticmethod) for one in made):
         # Made in C, where a part of it may be kept.
         return False
     if package == "torch":
@@ -163,7 +174,7 @@ class RecordCopier(ValueCopier):
     reach whoever watches the loop.
 
     Args:
-        trained: False leaves out networks, optimizers and what else trains.
+        trained: False leaves out networks, optimizers and what else trains, but no generators.
         large: tells which large tensors without gradient and arrays are copied.
 
     Attributes:
@@ -196,17 +207,17 @@ class RecordCopier(ValueCopier):
     def _fresh(self, value: Any, place: str) -> Kept:
         if not self._in_records:
             return super()._fresh(value, place)
+        if value is os.environ:
+            return self._remember(value, KeptEnvironment())
         if isinstance(value, RESTORED_TYPES):
             return self._remember(value, KeptIterator(value, self.keep))
         if isinstance(value, BUFFER_TYPES):
             return self._remember(value, KeptBuffer(value))
-        if isinstance(value, np.ndarray) and value.dtype.hasobject and value.size <= MAX_SMALL:
-            return self._remember(value, KeptElements(value, self.keep))
         if isinstance(value, array.array):
             return self._remember(value, KeptNumbers(value))
         if isinstance(value, (*DATA_TYPES, *NAMESPACES)) and _is_object(value):
             return self._object(value, place)
-        if isinstance(value, TRAINED_TYPES) and not (self._trained or _is_plain_tensor(value)):
+        if isinstance(value, TRAINED_TYPES) and not (self._trained or _moves_alone(value)):
             return self._remember(value, Loose(value))
         if is_large(value):
             if not self._wanted(value):
@@ -223,14 +234,15 @@ class RecordCopier(ValueCopier):
 
     def _container(self, value: Any, place: str) -> Kept:
         if self._in_records and _is_large(value):
-            return self._shallow(value)
+            return self._remember(value, self._large(value, place))
         return super()._container(value, place)
 
-    def _shallow(self, value: Any) -> Kept:
-        kept: KeptContainer = self._remember(value, KeptContainer(value))
-        kept.keys = list(value) if isinstance(value, dict) else []
-        kept.values = list(value.values() if isinstance(value, dict) else value)
-        kept.simple = True
+    def _large(self, value: Any, place: str) -> KeptContent:
+        if len(data_parts(value)) <= MAX_PARTS or not self._wanted(value):
+            return KeptContent(value)
+        self.large.add(place)
+        kept = KeptMany(value, self._copy)
+        self.tensors += kept.tensors
         return kept
 
     def _parts(self, values: Iterable[tuple[Any, Any]], place: str) -> list[Kept]:
@@ -248,7 +260,10 @@ class RecordCopier(ValueCopier):
         return kept
 
 
-def _is_plain_tensor(value: Any) -> bool:
+def _moves_alone(value: Any) -> bool:
+    """True for a random number generator, or a tensor that no optimizer changes."""
+    if isinstance(value, GENERATOR_TYPES):
+        return True
     return isinstance(value, torch.Tensor) and not value.requires_grad
 
 

@@ -9,9 +9,12 @@ import torch
 
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.values.kept import MISSING, AsIs, Done, Kept
-from nbdebug.model.state.values.kept_records import KeptNames
+from nbdebug.model.state.values.kept_records import KeptHooks, KeptNames
 from nbdebug.model.state.values.plain import PlainWriter
 from nbdebug.model.state.values.reached import Bind, Reached
+
+# Of what is there without any record.
+NAMED = (KeptNames, KeptHooks)
 
 
 class Record(NamedTuple):
@@ -41,6 +44,8 @@ class SurroundingsCopy:
             optimizers, generators and tensors that a file has and that nothing reaches now.
         large: places of large tensors and arrays that code writes into, or may write into.
         moving: place and type of iterators that move on, and cannot be put back.
+        caches: functions with a cache, which cannot be put back, and how often each was filled.
+        filled: gets the names of those that were filled since.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class SurroundingsCopy:
         self.places, self.tensors = dict(kept), tensors
         self.records, self.moving = list[Record](), dict[str, str]()
         self.left, self.dropped, self.large = list[str](), list[str](), set[str]()
+        self.caches, self.filled = list[tuple[Any, int]](), set[str]()
         loose = torch.Tensor, tuple
         self.rebound = {
             place
@@ -63,7 +69,7 @@ class SurroundingsCopy:
     def counts(self) -> bool:
         """True if there are records that a step may have moved."""
         kept = (record.kept for record in self.records)
-        return any(type(one) is not AsIs and not isinstance(one, KeptNames) for one in kept)
+        return any(type(one) is not AsIs and not isinstance(one, NAMED) for one in kept)
 
     def restore(self) -> None:
         """Write the copies back."""
@@ -77,6 +83,9 @@ class SurroundingsCopy:
     def restore_records(self, done: dict[int, Any] | None = None) -> None:
         """Write only the copies of records back."""
         restore_records(self.records, {} if done is None else done)
+        for cached, misses in self.caches:
+            if cached.cache_info().misses > misses:
+                self.filled.add(cached.__wrapped__.__qualname__)
 
     def equals(self, other: SurroundingsCopy, variables: bool = True, loose: bool = True) -> bool:
         """True if both hold the same values to the bit, in the places that both have.

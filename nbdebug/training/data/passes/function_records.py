@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from nbdebug.errors import CheckpointError
 from nbdebug.model.state.reachable import reachable
 from nbdebug.model.state.values.iterators import RESTORED_TYPES, KeptIterator
 from nbdebug.model.state.values.kept import AsIs, Constant, Done, Kept
-from nbdebug.model.state.values.kept_records import KeptNames
+from nbdebug.model.state.values.kept_records import KeptEnvironment, KeptNames
 from nbdebug.model.state.values.places import (
     ABSENT,
     GENERATOR_TYPES,
@@ -109,6 +110,8 @@ def _names_in(space: Any) -> Mapping[str, Any]:
 def _copied(copier: DataCopier, place: str, value: Any) -> Kept:
     if value is ABSENT:
         return Constant(value)
+    if value is os.environ:
+        return KeptEnvironment()
     if isinstance(value, RESTORED_TYPES):
         return KeptIterator(value, copier.keep)
     return copier.keep(value, place)

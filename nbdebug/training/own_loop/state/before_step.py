@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
+from nbdebug.model.state.values.copier import ValueCopier
+from nbdebug.model.state.values.kept import MISSING, Done, Kept
 from nbdebug.model.state.weights import GradientCopies, trained
 from nbdebug.training.data.loops.kept_batches import KeptBatches
 from nbdebug.training.data.loops.sampler import LoopSampler
@@ -31,6 +35,7 @@ class BeforeStep:
         self._scale = scaler.state_dict() if scaler is not None and stops else None
         self._around = session.surroundings.capture_records() if stops else None
         self._versions = self._now() if stops else []
+        self._groups = _options(session.optimizer) if stops else []
 
     def restore_gradients(self) -> None:
         """Put the gradients back that the step added to."""
@@ -44,7 +49,23 @@ class BeforeStep:
         if self._around is not None:
             self._around.restore()
         self._batches.restore()
+        for group, options in self._groups:
+            # What the body sets after the update, such as a rate.
+            for name in group.keys() - options.keys() - {"params"}:
+                del group[name]
+            done: Done = {}
+            for name, kept in options.items():
+                group[name] = kept.restored(group.get(name, MISSING), done)
         return self._versions == self._now()
 
     def _now(self) -> list[int]:
         return [parameter._version for _, parameter in self._session.parameters]
+
+
+def _options(optimizer: torch.optim.Optimizer) -> list[tuple[dict[str, Any], dict[str, Kept]]]:
+    """Groups of an optimizer, and copies of their options."""
+    copier = ValueCopier()
+    return [
+        (group, {name: copier.keep(group[name], name) for name in group if name != "params"})
+        for group in optimizer.param_groups
+    ]
