@@ -50,7 +50,7 @@ from nbdebug.model.state.values.reached import (
     is_data,
 )
 from nbdebug.model.state.values.records import Records
-from nbdebug.model.state.values.written import Wanted, none_of_them
+from nbdebug.model.state.values.written import Wanted, is_batch, none_of_them
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 
 MAX_FUNCTIONS, MAX_VALUES = 500, 20_000
@@ -203,7 +203,7 @@ class _Walk:
             return
         data = len(parts) > MAX_PARTS
         for number, part in enumerate(parts):
-            if data and isinstance(part, torch.Tensor) and not part.requires_grad:
+            if data and (is_batch(part) or (torch.is_tensor(part) and not part.requires_grad)):
                 continue
             self.enter(f"{place}[{number}]", part)
 

@@ -228,8 +228,8 @@ class Loop:
                 self._guard.settle()
             else:
                 self._guard.restore(error, self._retries.count(session.step, error))
-            if isinstance(error, Break) and self.body.read_on:
-                self._read_again()
+            if isinstance(error, Break) and self.body.read_again(self._before):
+                self.batch = None
             session.drop_outputs()
             raise
         self._guard.settle()
@@ -240,16 +240,6 @@ class Loop:
         session.samples += batch.samples
         session.epoch = batch.epoch + batch.progress
         return batch, values
-
-    def _read_again(self) -> None:
-        """Go back to the first batch of the step.
-
-        What the loop has written into its data since the pass began is not read again.
-        """
-        written = self.session.surroundings.capture_records()
-        self.session.sampler.seek(self._before)
-        written.restore()
-        self.batch = None
 
     def _advance(self, batch: Batch, loss: float, validate: bool = True) -> None:
         """Advance to the next step; the schedule is then due, and perhaps a validation."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.gradients import Clipped, Gradients
@@ -22,8 +22,10 @@ class OwnUpdate:
     """Forward and backward pass of each batch, clipping and the step of the optimizer."""
 
     repeats = attended = True
-    read_on = False
     no_reset = ""
+
+    def read_again(self, before: Any) -> bool:
+        return False
 
     def is_ready(self) -> bool:
         return True

@@ -103,7 +103,6 @@ class LoopBody(Handoff):
         """False for a loop in the main thread of a script to which nobody is attached."""
         attached = self.loop.history.results.of(Attendance, Attendance()).names
         in_main = self.thread == threading.main_thread().ident
-        # A cell that waits in a kernel can be interrupted.
         return bool(attached) or not in_main or ipython_shell() is not None
 
     def give(self, batch: Any) -> None:
@@ -130,9 +129,10 @@ class LoopBody(Handoff):
     def epoch(self) -> int:
         return self._given[-1].epoch if self._given else self.sampler.completed
 
-    @property
-    def read_on(self) -> bool:
-        return len(self._given) > 1
+    def read_again(self, before: Any) -> bool:
+        if several := len(self._given) > 1:
+            self.sampler.go_back(before, self.loop.session.surroundings.capture_records().restore)
+        return several
 
     def late_stop(self) -> Break | None:
         stop, self.updates.stop = self.updates.stop, None

@@ -17,6 +17,7 @@ from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
 from nbdebug.model.state.values.written import CHECKPOINT_BYTES
 from nbdebug.model.state.weights import GradientCopies, Weights, trained
 from nbdebug.training.data.batch import bytes_in
+from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.data.passes.held_out import NOTHING_HELD, HeldOut
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
@@ -140,9 +141,13 @@ class Checkpoint:
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
         self.surroundings.restore()
-        if session.body is not None and not restart_data:
-            # What the user reaches of the data may have been read ahead.
-            session.sampler.seek(self.position)
+        sampler = session.sampler
+        if (
+            isinstance(sampler, LoopSampler)
+            and not restart_data
+            and sampler.read_ahead_again(self.position)
+        ):
+            self.surroundings.restore()
         session.held_out.restore(self.held_out)
         session.initialisation.restore(self.initialisation)
         session.clipping.window = self.window.copied()

@@ -13,6 +13,7 @@ import torch
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy, is_plain
 from nbdebug.model.state.values.kept import MISSING, Done, Kept, KeptContainer
+from nbdebug.model.state.values.written import data_parts
 
 # A frame with more cells is data, which training only reads.
 MAX_CELLS = 2**21
@@ -38,14 +39,15 @@ class KeptMany(KeptContent):
     def __init__(self, value: Any, copy: Copy) -> None:
         super().__init__(value)
         groups = defaultdict[Any, list[torch.Tensor]](list)
-        for part in {id(part): part for part in self.values}.values():
+        parts = list({id(part): part for part in data_parts(value)}.values())
+        for part in parts:
             if isinstance(part, torch.Tensor) and _is_written_to(part):
                 groups[part.dtype, part.device].append(part)
         self._groups = [_Group(held, copy(_joined(held))) for held in groups.values()]
         self.tensors = [group.data for group in self._groups]
         self._arrays = [
             (part, part.copy())
-            for part in self.values
+            for part in parts
             if isinstance(part, np.ndarray) and part.flags.writeable and not part.dtype.hasobject
         ]
 

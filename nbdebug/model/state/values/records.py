@@ -59,7 +59,7 @@ from nbdebug.model.state.values.reached import (
     Reached,
     is_carried,
 )
-from nbdebug.model.state.values.written import Wanted, data_parts, is_large, none_of_them
+from nbdebug.model.state.values.written import Wanted, data_parts, is_batch, is_large, none_of_them
 
 # A container with more parts that are no numbers holds data: its parts are not copied.
 MAX_COPIED_PARTS, MAX_SMALL = 1000, 20_000
@@ -273,7 +273,7 @@ def _is_large(value: Any) -> bool:
         return False
     parts = list(value.values() if isinstance(value, dict) else value)
     plain = sum(type(part) in SIMPLE_TYPES or _is_small(part) for part in parts)
-    data = sum(isinstance(part, torch.Tensor | np.ndarray) for part in parts)
+    data = sum(isinstance(part, torch.Tensor | np.ndarray) or is_batch(part) for part in parts)
     return len(parts) - plain > MAX_COPIED_PARTS or data > MAX_PARTS or len(parts) > MAX_SMALL
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
+from nbdebug.model.state.copying import SIMPLE_TYPES
+
 Array = np.ndarray[Any, Any]
 Wanted = Callable[[Any], bool]
 # Above this size tensors without gradient and arrays are data, which training only reads.
@@ -137,9 +139,23 @@ def _differ(before: dict[int, int], now: dict[int, int]) -> bool:
 
 
 def data_parts(container: Any) -> list[torch.Tensor | Array]:
-    """Tensors and arrays in a list, dict or other container."""
-    parts = container.values() if isinstance(container, dict) else container
-    return [part for part in parts if isinstance(part, torch.Tensor | np.ndarray)]
+    """Tensors and arrays in a list, dict or other container, and in the batches that it holds."""
+    found: list[torch.Tensor | Array] = []
+    for part in container.values() if isinstance(container, dict) else container:
+        if isinstance(part, torch.Tensor | np.ndarray):
+            found.append(part)
+        elif is_batch(part):
+            found += [one for one in part if isinstance(one, torch.Tensor | np.ndarray)]
+    return found
+
+
+def is_batch(value: Any) -> bool:
+    """True for a tuple of tensors without gradient, arrays and numbers, as inputs and labels."""
+    return type(value) is tuple and all(
+        type(one) in SIMPLE_TYPES
+        or (isinstance(one, torch.Tensor | np.ndarray) and not getattr(one, "requires_grad", False))
+        for one in value
+    )
 
 
 def _version(part: torch.Tensor | Array) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from nbdebug.core.contexts import contextmanager
@@ -14,10 +14,9 @@ from nbdebug.training.data.loops.batches import (
     LoaderPass,
     SizedPass,
     add_form,
-    length_of,
-    why_fixed,
 )
 from nbdebug.training.data.loops.kept_batches import KeptBatches
+from nbdebug.training.data.loops.pass_maker import PassMaker
 from nbdebug.training.data.loops.positions import (
     NOT_BEGUN,
     Ahead,
@@ -29,8 +28,9 @@ from nbdebug.training.data.loops.positions import (
     check_reread,
 )
 from nbdebug.training.data.loops.rng import LoopRng
+from nbdebug.training.data.passes.held_state import HeldState
 from nbdebug.training.data.passes.indexed_state import IndexedState
-from nbdebug.training.data.passes.loader_state import order_of, state_of
+from nbdebug.training.data.passes.loader_state import order_of
 
 
 class LoopSampler:
@@ -45,8 +45,7 @@ class LoopSampler:
     def __init__(self, passes: Passes, rng: LoopRng, batching: Batching) -> None:
         self._passes, self._rng, self._batching = passes, rng, batching
         batching.fixed = NOT_BEGUN
-        # Batch size of the loader; forms of the batches that loaders gave.
-        self._given: int | None = None
+        self._maker = PassMaker(batching)
         self.forms: set[Any] = set()
         self._tried: KeptBatches | None = None
         self._first: PassStart | None = None
@@ -70,7 +69,7 @@ class LoopSampler:
     @property
     def state(self) -> IndexedState | None:
         """State of the dataset of the loader, where batches are read in this process."""
-        return self._state
+        return self._maker.state
 
     @property
     def number(self) -> int:
@@ -86,9 +85,10 @@ class LoopSampler:
         self._number = -1
         self._start: PassStart | None = None
         self._pass: LoaderPass | SizedPass | None = None
-        self._state: IndexedState | None = None
-        # The batch that was read ahead; the last one that was.
+        self._maker.state = None
+        # The batch that was read ahead, and the order of the loader before; the last one that was.
         self._ahead: Ahead | None = None
+        self._order: HeldState | None = None
         self._spent: Ahead | None = None
         self._on_its_own = False
 
@@ -184,42 +184,23 @@ class LoopSampler:
         self._passes.cut = self._on_its_own = False
         self._rng.begin()
         self._take(loader)
-        held = None if self._state is None else self._state.now()
+        held = None if self.state is None else self.state.now()
         rng, order = self._rng.position(), order_of(loader)
         start = PassStart(loader, rng, order, held, batches.counters_of(loader))
         self._first = self._first or start
         with self._rng:
-            self._pass = self._made(loader)
+            self._pass = self._maker.made(loader)
         self._number, self._start = self._number + 1, start
 
     def _take(self, loader: Any) -> None:
         """Take batch size and dataset from a loader of the loop."""
         if self._start is not None and loader is self._start.loader:
             return
-        given = self._given
-        self._describe(loader)
-        # A loop may make the same loader again for each epoch.
-        if self._given not in (None, given):
-            self._batching.size = loader.batch_size
-
-    def _describe(self, loader: Any) -> None:
-        """Take the dataset of a loader, and what its batch size can be."""
-        batching = self._batching
-        batching.fixed = why_fixed(loader)
-        self._state = state_of(loader)
-        if not batching.fixed:
-            self._given, batching.limit = loader.batch_size, len(loader.dataset)
-        batching.batches = length_of(loader) if batching.fixed else None
-
-    def _made(self, loader: Any) -> LoaderPass | SizedPass:
-        return LoaderPass(loader) if self._batching.fixed else SizedPass(loader, self._batching)
+        self._maker.take(loader)
 
     def _batch(self, data: Any) -> Batch:
         assert self._pass is not None
-        length = self._batching.limit
-        if self._batching.fixed:
-            length = self._batching.batches
-        progress = 0.0 if not length else min(self._pass.read / length, 1.0)
+        progress = self._maker.progress(self._pass.read)
         add_form(self.forms, data)
         return UserBatch(data, count_samples(data), self._number, progress)
 
@@ -229,7 +210,7 @@ class LoopSampler:
     def position(self) -> LoopPosition:
         if self._ahead is not None:
             return self._ahead.before
-        held = None if self._state is None else self._state.now()
+        held = None if self.state is None else self.state.now()
         return LoopPosition(*self._place(), self._start, self._rng.position(), held)
 
     def _place(self) -> tuple[int, bool, int]:
@@ -247,16 +228,33 @@ class LoopSampler:
             check_reread(self._start, self._passes)
             check_reread(position.start, self._passes)
             self._go(position)
-        if position.start is None and position.begun is None and self._first is not None:
-            return
-        if position.held is not None:
-            position.held.restore()
-        if position.begun is None:
-            # Else beginning the pass has drawn.
-            self._rng.seek(position.rng)
-        if position.ahead and self._pass is not None:
-            # What the user's code holds of the data was copied behind that batch.
-            self._read_ahead(position)
+        if position.start is not None or position.begun is not None or self._first is None:
+            if position.held is not None:
+                position.held.restore()
+            if position.begun is None:
+                # Else beginning the pass has drawn.
+                self._rng.seek(position.rng)
+        self._order = order_of(self.loader) if position.ahead else None
+
+    def go_back(self, position: LoopPosition, put_back: Callable[[], None]) -> None:
+        """Return to a position, where `put_back` writes what the loop holds of the data."""
+        self.seek(position)
+        put_back()
+        if self.read_ahead_again(position):
+            put_back()
+
+    def read_ahead_again(self, position: LoopPosition) -> bool:
+        """Read the batch behind a position that was just sought, if it was read ahead there.
+
+        The user's code may hold parts of the data, which were copied behind that batch and have
+        been put back: True if they are to be put back again.
+        """
+        if self._ahead is not None or self._pass is None:
+            return False
+        for held in (position.held, self._order):
+            if held is not None:
+                held.restore()
+        return position.ahead and self._read_ahead(position)
 
     def _go(self, position: LoopPosition) -> None:
         """Begin the pass of a position again, and go on to the position."""
@@ -268,13 +266,13 @@ class LoopSampler:
             self._number = position.number
             return
         # Loaders of other passes may have had another batch size.
-        self._describe(start.loader)
+        self._maker.describe(start.loader)
         if not under_way:
             return
         self._rng.seek(start.rng)
         start.restore()
         with self._rng:
-            self._pass = self._made(start.loader)
+            self._pass = self._maker.made(start.loader)
             self._pass.skip(read)
 
     @contextmanager

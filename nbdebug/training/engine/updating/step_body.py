@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.gradients import Clipped, Gradients
@@ -48,9 +48,11 @@ class StepBody(Protocol):
 
     no_reset: str
 
-    @property
-    def read_on(self) -> bool:
-        """True if the last step has read batches behind its first one."""
+    def read_again(self, before: Any) -> bool:
+        """Go back to the position `before` a step of several batches; False if it has only one.
+
+        What the loop has written into its data since the pass began is not read again.
+        """
 
     @property
     def repeats(self) -> bool:
