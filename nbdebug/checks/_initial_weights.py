@@ -14,6 +14,8 @@ from nbdebug.model.precision import wide
 MIN_WEIGHTS = 128
 # Standard errors within which a drawn distribution lies.
 ERRORS = 5.0
+# Of the standard deviation of PyTorch's weights.
+MAX_TIMES = 10.0
 # Standard deviations that transformers, vision networks and embeddings begin with.
 USUAL_STDS = (0.02, 0.01, 1.0)
 Layer = nn.Linear | _ConvNd | nn.RNNBase | nn.MultiheadAttention | nn.Embedding
@@ -63,6 +65,24 @@ def is_new(layer: nn.Module, new_norms: bool | None = None) -> bool:
         return False
     squares = [1 / fan_in, 2 / fan_in, 1 / fan_out, 2 / fan_out, 2 / (fan_in + fan_out)]
     return _is_normal(found, [*USUAL_STDS, *(math.sqrt(one) for one in squares)])
+
+
+def trained_before(model: nn.Module) -> str:
+    """Name of the last layer, if it is frozen with weights that no initialisation draws; or "".
+
+    Those that are far wider than any are no trained ones.
+    """
+    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, LAYERS) and is_large(m)]
+    every = [m for m in model.modules() if isinstance(m, LAYERS) and matrix_of(m) is not None]
+    if not layers or layers[-1][1] is not every[-1]:
+        return ""
+    name, last = layers[-1]
+    weight = matrix_of(last)
+    assert weight is not None
+    if any(parameter.requires_grad for parameter in last.parameters()):
+        return ""
+    broad = float(wide(weight.detach()).std()) > MAX_TIMES * (3 * weight[0].numel()) ** -0.5
+    return "" if broad or is_new(last, new_norms(model)) else name
 
 
 def _is_even(weight: torch.Tensor, bounds: Iterable[float]) -> bool:

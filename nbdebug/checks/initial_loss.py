@@ -18,6 +18,7 @@ from nbdebug.checks._constant import (
 )
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._initial_advice import advice, widest
+from nbdebug.checks._initial_weights import trained_before
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome, Verdict
 
@@ -67,6 +68,10 @@ class InitialLoss(Check):
     def examine(self, context: CheckContext) -> Outcome:
         if context.step:
             return Outcome("not_applicable", "training has started; Reset to run this check.")
+        trained = trained_before(context.model)
+        if trained:
+            words = f"the weights of the frozen layer {trained} were trained before."
+            return Outcome("not_applicable", words)
         found = output_tensors(context)
         if isinstance(found, Outcome):
             return found
