@@ -34,7 +34,7 @@ class LabelNoise(Check):
     source = "Northcutt et al. (2021), Confident Learning; nbdebug: the 20 nearest neighbours"
     explains = ("overfit",)
 
-    # Of WebVision and of Food-101N, about 20% are wrong, and networks are trained on them as they are.
+    # Of WebVision and Food-101N about 20% are wrong, and networks learn from them as they are.
     MAX_WRONG_SHARE = 0.25
     MIN_EVENNESS = 0.9
 

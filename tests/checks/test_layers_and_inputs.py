@@ -134,7 +134,9 @@ def test_labels_drawn_at_random_are_named(count: int, wrong: float) -> None:
 
 @pytest.mark.parametrize("count", [6, 10])
 def test_a_quarter_drawn_at_random_is_no_alarm(count: int) -> None:
-    found = result_of("label_noise", nn.Linear(8, count), groups(count, 3.0, 0.25), nn.CrossEntropyLoss())
+    found = result_of(
+        "label_noise", nn.Linear(8, count), groups(count, 3.0, 0.25), nn.CrossEntropyLoss()
+    )
     assert found.status == "pass", found.seen
 
 
