@@ -28,6 +28,7 @@ from nbdebug.training.own_loop.others import OtherOptimizers
 from nbdebug.training.own_loop.schedulers.plateau_calls import PlateauCalls
 from nbdebug.training.own_loop.schedulers.use import ScheduleUse
 from nbdebug.training.own_loop.seen.accumulation import Accumulation
+from nbdebug.training.own_loop.seen.cut_passes import SeenPasses
 from nbdebug.training.own_loop.seen.hard_clipping import Bounds, HardClipping
 from nbdebug.training.own_loop.seen.one_sided import OneSided
 from nbdebug.training.own_loop.seen.scaled_updates import ScaledUpdates
@@ -57,6 +58,7 @@ class CallOrder:
         self._schedules, self._plateaus = ScheduleUse(), PlateauCalls()
         self._taken_back, self._accumulation = TakenBackUpdates(), Accumulation()
         self._hard, self._scales, self._sides = HardClipping(), ScaledUpdates(), OneSided()
+        self._passes = SeenPasses()
         self.begin(False)
 
     def attach(self, loop: Loop, optimizers: Sequence[WatchedOptimizer]) -> None:
@@ -65,6 +67,7 @@ class CallOrder:
         parameters = optimizers[0].parameters if len(optimizers) == 1 else ()
         self._history, self._model = loop.history, loop.session.model
         self._session = loop.session
+        self._passes.attach(loop.history)
         self._schedules.attach(loop)
         self._plateaus.attach(loop)
         self._taken_back.attach(loop.history, parameters)
@@ -76,6 +79,10 @@ class CallOrder:
         self._sides.attach(loop.history, optimizers)
         # Of a model that was passed in eval mode a notice tells.
         self._trained = self._model.training
+
+    def begin_pass(self, loader: Any, given: int, cut: bool) -> None:
+        """See a pass that begins after so many batches; `cut` if the last one was left early."""
+        self._passes.begin(loader, given, cut)
 
     def close(self) -> None:
         """See no schedulers any more."""
