@@ -66,12 +66,9 @@ class InitialLoss(Check):
     MAX_OFFSET = 0.5
 
     def examine(self, context: CheckContext) -> Outcome:
-        if context.step:
-            return Outcome("not_applicable", "training has started; Reset to run this check.")
-        trained = trained_before(context.model)
+        trained = _why_trained(context)
         if trained:
-            words = f"the weights of the frozen layer {trained} were trained before."
-            return Outcome("not_applicable", words)
+            return Outcome("not_applicable", trained)
         found = output_tensors(context)
         if isinstance(found, Outcome):
             return found
@@ -136,6 +133,14 @@ class InitialLoss(Check):
             return Chance(context.loss_value(uniform, targets), "-ln(1/2) per sample")
         lowest = smallest_loss(context, targets, outputs.shape[1:])
         return Chance(lowest, "of the best constant output", lowest=True)
+
+
+def _why_trained(context: CheckContext) -> str:
+    """Sentence on weights that were trained already; "" for initial ones."""
+    if context.step:
+        return "training has started; Reset to run this check."
+    name = trained_before(context.model)
+    return f"the weights of the frozen layer {name} were trained before." if name else ""
 
 
 def _without_reward(loss: float, chance: float) -> Outcome:

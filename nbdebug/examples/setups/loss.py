@@ -27,7 +27,8 @@ def slope_residual(model: nn.Module, batch: Any) -> torch.Tensor:
 
 
 def cut(mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    return torch.distributions.Normal(mean, std).sample()
+    sample: torch.Tensor = torch.distributions.Normal(mean, std).sample()
+    return sample
 
 
 class Coder(nn.Module):
