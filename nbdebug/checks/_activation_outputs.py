@@ -42,6 +42,7 @@ class Watched:
         peaks: tensors [N, units], the largest |output| of each unit over its positions.
         edges: tensors [N, units], the share of positions near a limit of the output range.
         values: tensors [N, features], outputs of each sample from all of its channels and places.
+        behind: True if it was called outside of the model, and nothing of the model after it.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Watched:
     peaks: list[torch.Tensor] = field(default_factory=list)
     edges: list[torch.Tensor] = field(default_factory=list)
     values: list[torch.Tensor] = field(default_factory=list)
+    behind: bool = False
 
     def take(self, output: torch.Tensor) -> None:
         """Record the output of one call."""
@@ -126,7 +128,7 @@ def _watched(
     try:
         with mode:
             for batch in batches:
-                mode.counts.clear()
+                mode.begin()
                 run(batch)
     finally:
         for handle in handles:
@@ -142,8 +144,17 @@ class _Watching(TorchFunctionMode):
         self.found: dict[str, Watched] = {}
         self.counts: dict[str, int] = {}
         self._inside: list[tuple[str, nn.Module]] = []
+        self._behind: list[Watched] = []
+
+    def begin(self) -> None:
+        """Begin with another batch."""
+        self.counts.clear()
+        self._behind.clear()
 
     def enter(self, name: str, module: nn.Module) -> None:
+        for one in self._behind:
+            one.behind = False
+        self._behind.clear()
         self._inside.append((name, module))
 
     def leave(self) -> None:
@@ -168,4 +179,8 @@ class _Watching(TorchFunctionMode):
         self.counts[place] = self.counts.get(place, 0) + 1
         count = self.counts[place]
         key = place if count == 1 else f"{place}, call {count}"
-        self.found.setdefault(key, Watched(kind, place)).take(output)
+        known = self.found.setdefault(key, Watched(kind, place))
+        known.take(output)
+        if not self._inside:
+            known.behind = True
+            self._behind.append(known)

@@ -11,9 +11,11 @@ from torch.nn.modules.conv import _ConvNd
 
 from nbdebug.model.precision import wide
 
-MIN_WEIGHTS = 128
+MIN_WEIGHTS, MIN_EMBEDDED = 128, 64
 # Standard errors within which a drawn distribution lies.
-ERRORS = 5.0
+ERRORS, FEW_ERRORS = 5.0, 3.0
+# Of the standard deviation of PyTorch's weights.
+MAX_TIMES = 10.0
 # Standard deviations that transformers, vision networks and embeddings begin with.
 USUAL_STDS = (0.02, 0.01, 1.0)
 Layer = nn.Linear | _ConvNd | nn.RNNBase | nn.MultiheadAttention | nn.Embedding
@@ -47,9 +49,12 @@ def is_new(layer: nn.Module, new_norms: bool | None = None) -> bool:
             not, None without any.
     """
     weight = matrix_of(layer)
-    if weight is None or weight.numel() < MIN_WEIGHTS:
+    least = MIN_EMBEDDED if isinstance(layer, nn.Embedding) else MIN_WEIGHTS
+    if weight is None or weight.numel() < least:
         return False
     found = wide(weight.detach())
+    if isinstance(layer, nn.Embedding) and _is_drawn(found):
+        return True
     if isinstance(layer, nn.RNNBase):
         return _is_even(found, [1.0 / math.sqrt(layer.hidden_size)])
     fan_in = weight[0].numel()
@@ -65,6 +70,33 @@ def is_new(layer: nn.Module, new_norms: bool | None = None) -> bool:
     return _is_normal(found, [*USUAL_STDS, *(math.sqrt(one) for one in squares)])
 
 
+def trained_before(model: nn.Module) -> str:
+    """Name of the last layer, if it is frozen with weights that no initialisation draws; or "".
+
+    Those that are far wider than any are no trained ones.
+    """
+    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, LAYERS) and is_large(m)]
+    every = [m for m in model.modules() if isinstance(m, LAYERS) and matrix_of(m) is not None]
+    if not layers or layers[-1][1] is not every[-1]:
+        return ""
+    name, last = layers[-1]
+    weight = matrix_of(last)
+    assert weight is not None
+    if any(parameter.requires_grad for parameter in last.parameters()):
+        return ""
+    broad = float(wide(weight.detach()).std()) > MAX_TIMES * (3 * weight[0].numel()) ** -0.5
+    return "" if broad or is_new(last, new_norms(model)) else name
+
+
+def _is_drawn(rows: torch.Tensor) -> bool:
+    """True if rows [N, E] are drawn with a deviation of 1, and were not brought to it."""
+    rows = rows[rows.any(1)]
+    if rows.numel() < MIN_EMBEDDED or len(rows) < 2:
+        return False
+    brought = (rows.std(0, correction=0) - 1).abs().max() < 0.01
+    return not bool(brought) and _is_normal(rows, [1.0], FEW_ERRORS)
+
+
 def _is_even(weight: torch.Tensor, bounds: Iterable[float]) -> bool:
     size = weight.abs()
     largest, spread = float(size.max()), float(size.square().mean().sqrt()) * math.sqrt(3)
@@ -74,13 +106,13 @@ def _is_even(weight: torch.Tensor, bounds: Iterable[float]) -> bool:
     )
 
 
-def _is_normal(weight: torch.Tensor, stds: Iterable[float]) -> bool:
+def _is_normal(weight: torch.Tensor, stds: Iterable[float], errors: float = ERRORS) -> bool:
     number, std = weight.numel(), float(weight.std())
-    if not any(abs(std / one - 1) < ERRORS / math.sqrt(2 * number) for one in stds):
+    if not any(abs(std / one - 1) < errors / math.sqrt(2 * number) for one in stds):
         return False
     fourth = float((weight / std).square().square().mean())
-    centred = abs(float(weight.mean())) < ERRORS * std / math.sqrt(number)
-    return centred and abs(fourth - 3) < ERRORS * math.sqrt(24 / number)
+    centred = abs(float(weight.mean())) < errors * std / math.sqrt(number)
+    return centred and abs(fourth - 3) < errors * math.sqrt(24 / number)
 
 
 def new_norms(model: nn.Module) -> bool | None:

@@ -84,12 +84,18 @@ class LossCall:
         return value.grad_fn is None or any(_kind(node) in CHOOSING for node in nodes)
 
 
-def loss_calls(context: CheckContext, functions: Collection[Callable[..., Any]]) -> list[LossCall]:
-    """Calls of some functions that the loss of the first batch in training mode depends on."""
+def loss_calls(
+    context: CheckContext, functions: Collection[Callable[..., Any]], number: int = 0
+) -> list[LossCall]:
+    """Calls of some functions that the loss of a batch in training mode depends on.
+
+    Args:
+        number: of the batch.
+    """
     context.train()
     watch = _Watch(functions)
     with torch.enable_grad(), watch:
-        loss = context.evaluate(context.batch)[0]
+        loss = context.evaluate(context.batches[number])[0]
     found = [call for call in watch.calls if call.result.requires_grad]
     if not found or not isinstance(loss, torch.Tensor) or not loss.requires_grad:
         return []

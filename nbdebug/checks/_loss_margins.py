@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from nbdebug.checks._loss_calls import LossCall
@@ -85,18 +87,15 @@ def triplets(call: LossCall) -> Fault | None:
             f"margin={margin:g} for vectors of length 1, which are at most 2 apart",
             "a margin that can be reached", "Use a margin from 0.1 to 1.",
         )  # fmt: skip
-    return _changed_places(call)
+    return None
 
 
-def _changed_places(call: LossCall) -> Fault | None:
+def changed_places(calls: Sequence[LossCall]) -> Fault | None:
     """Tell if negatives are nearer than positives, which were not chosen by their distance."""
-    names = "anchor", "positive", "negative"
-    anchor, positive, negative = (call.numbers(name) for name in names)
-    if any(call.is_chosen(name) for name in names) or anchor.ndim != 2:
+    found = [one for one in map(_distances, calls) if one is not None]
+    if not found or sum(map(len, (near for near, _ in found))) < MIN_TRIPLETS:
         return None
-    if not anchor.shape == positive.shape == negative.shape or len(anchor) < MIN_TRIPLETS:
-        return None
-    near, far = ((anchor - one).norm(dim=1) for one in (positive, negative))
+    near, far = (torch.cat(part) for part in zip(*found, strict=True))
     apart = wide(near - far)
     deviation = apart.std() / len(apart) ** 0.5
     if apart.mean() <= MIN_DEVIATIONS * deviation or near.mean() < MIN_RATIO * far.mean():
@@ -106,6 +105,17 @@ def _changed_places(call: LossCall) -> Fault | None:
         "the negatives", "positives that are like the anchor, negatives that are not",
         "Check the order of the arguments: anchor, positive, negative.", "warning",
     )  # fmt: skip
+
+
+def _distances(call: LossCall) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Distances [N] of positives and of negatives; None if they were chosen by these."""
+    names = "anchor", "positive", "negative"
+    anchor, positive, negative = (call.numbers(name) for name in names)
+    if any(call.is_chosen(name) for name in names) or anchor.ndim != 2:
+        return None
+    if not anchor.shape == positive.shape == negative.shape:
+        return None
+    return (anchor - positive).norm(dim=1), (anchor - negative).norm(dim=1)
 
 
 def several(call: LossCall) -> Fault | None:

@@ -18,6 +18,7 @@ from nbdebug.checks._constant import (
 )
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._initial_advice import advice, widest
+from nbdebug.checks._initial_weights import trained_before
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome, Verdict
 
@@ -65,8 +66,9 @@ class InitialLoss(Check):
     MAX_OFFSET = 0.5
 
     def examine(self, context: CheckContext) -> Outcome:
-        if context.step:
-            return Outcome("not_applicable", "training has started; Reset to run this check.")
+        trained = _why_trained(context)
+        if trained:
+            return Outcome("not_applicable", trained)
         found = output_tensors(context)
         if isinstance(found, Outcome):
             return found
@@ -131,6 +133,14 @@ class InitialLoss(Check):
             return Chance(context.loss_value(uniform, targets), "-ln(1/2) per sample")
         lowest = smallest_loss(context, targets, outputs.shape[1:])
         return Chance(lowest, "of the best constant output", lowest=True)
+
+
+def _why_trained(context: CheckContext) -> str:
+    """Sentence on weights that were trained already; "" for initial ones."""
+    if context.step:
+        return "training has started; Reset to run this check."
+    name = trained_before(context.model)
+    return f"the weights of the frozen layer {name} were trained before." if name else ""
 
 
 def _without_reward(loss: float, chance: float) -> Outcome:

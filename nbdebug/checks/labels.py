@@ -43,6 +43,8 @@ class Labels(Check):
 
     MIN_EVENNESS, MIN_EFFECTIVE_SHARE = 0.5, 0.5
     MAX_SCALE = 10.0
+    # Clipped gradients do not grow with the targets; outputs still have a long way to such ones.
+    MAX_CLIPPED_SCALE = 100.0
     # 0.1 is usual.
     MAX_SMOOTHING = 0.5
     # So many targets of a rare class in a row are no accident.
@@ -84,7 +86,7 @@ class Labels(Check):
                 "at least two values", "Check the code that makes the targets, and shuffling.",
             )  # fmt: skip
         if targets.is_floating_point():
-            return self._numbers(targets)
+            return self._numbers(targets, _is_clipped(context))
         return self._classes(context, *_drawn_targets(context, targets))
 
     def _classes(self, context: CheckContext, targets: torch.Tensor, drawn: bool) -> Outcome:
@@ -121,18 +123,28 @@ class Labels(Check):
         if not found:
             return Outcome("not_applicable", "the targets are not a single tensor.")
         outcomes = [
-            self._numbers(one.targets, f"targets of {one.function} ({one.line}): ") for one in found
+            self._numbers(
+                one.targets, _is_clipped(context), f"targets of {one.function} ({one.line}): "
+            )
+            for one in found
         ]
         return next((one for one in outcomes if one.status != "pass"), outcomes[0])
 
-    def _numbers(self, targets: torch.Tensor, of: str = "") -> Outcome:
+    def _numbers(self, targets: torch.Tensor, clipped: bool, of: str = "") -> Outcome:
         flat = targets.flatten(1) if targets.ndim > 1 else targets[:, None]
         spread, mean = float(flat.std(0).max()), float(flat.mean(0).abs().max())
         seen = f"{of}standard deviation {spread:.3g}, mean {mean:.3g}"
-        if max(spread, mean) > self.MAX_SCALE:
+        limit = self.MAX_CLIPPED_SCALE if clipped else self.MAX_SCALE
+        expected = f"both at most {limit:.0f}"
+        if max(spread, mean) > limit:
             remedy = "Standardise the targets, and scale the predictions back."
-            return Outcome("warning", seen, "both at most 10", remedy)
-        return Outcome("pass", seen, "both at most 10")
+            return Outcome("warning", seen, expected, remedy)
+        return Outcome("pass", seen, expected)
+
+
+def _is_clipped(context: CheckContext) -> bool:
+    """True if training clips its gradients, by a setting or in the user's own loop."""
+    return context.subject.clipped_by_loop or context.subject.clipping.mode != "off"
 
 
 def _smooth(found: SmoothTargets) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch.nn import functional
@@ -33,6 +33,8 @@ CONTRACTS: dict[Callable[..., Any], Callable[[LossCall], Fault | None]] = {
     functional.triplet_margin_loss: margins.triplets,
     functional.triplet_margin_with_distance_loss: margins.triplets,
 }
+TRIPLETS = ("triplet_margin_loss", "triplet_margin_with_distance_loss")
+MAX_BATCHES = 4
 
 
 class LossInputs(Check):
@@ -59,6 +61,8 @@ class LossInputs(Check):
             return Outcome("not_applicable", "the loss calls no function of torch with a contract.")
         for call in calls:
             fault = CONTRACTS[getattr(functional, call.name)](call)
+            if fault is None and call.name in TRIPLETS:
+                fault = margins.changed_places([call, *_same_calls(context, call)])
             if fault is not None:
                 where = f" ({call.line})" if call.line else ""
                 return Outcome(
@@ -66,3 +70,10 @@ class LossInputs(Check):
                 )
         names = ", ".join(dict.fromkeys(call.name for call in calls))
         return Outcome("pass", f"calls of {names}", "what they are defined for")
+
+
+def _same_calls(context: CheckContext, call: LossCall) -> Iterator[LossCall]:
+    """The same call of a loss for some other batches."""
+    for number in range(1, min(len(context.batches), MAX_BATCHES)):
+        calls = loss_calls(context, (getattr(functional, call.name),), number)
+        yield from (one for one in calls if one.line == call.line)

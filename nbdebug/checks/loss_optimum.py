@@ -90,8 +90,11 @@ class LossOptimum(Check):
             )  # fmt: skip
         wanted, reached = wide(targets[best.moved]), wide(best.outputs[best.moved])
         if len(wanted) < 8 or not float(wanted.std()) > 0:
-            if len(wanted) > 1 and not bool(torch.isclose(wide(targets), wanted[0]).all()):
+            of_one = len(wanted) > 1 and bool(torch.isclose(wanted, wanted[0]).all())
+            if of_one and not bool(torch.isclose(wide(targets), wanted[0]).all()):
                 return _of_one_target(float(wanted[0]), best.moved)
+            if not of_one:
+                return Outcome("not_applicable", "too few targets to compare.")
             return Outcome("not_applicable", "the targets do not vary.")
         # Distances are large where a target of 1 says that two samples are alike.
         found = abs(_correlation(wanted, reached))

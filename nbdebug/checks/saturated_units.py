@@ -34,7 +34,7 @@ class SaturatedUnits(Check):
         watched = {
             name: each
             for name, each in context.activations.items()
-            if each.edges and not _is_output(each, outputs)
+            if each.edges and not each.behind and not _is_output(each, outputs)
         }
         if not watched:
             return Outcome("not_applicable", "no hidden layer uses tanh, sigmoid or softsign.")

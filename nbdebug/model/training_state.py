@@ -99,11 +99,13 @@ class TrainingState:
         rng: context in which torch's global generators are those of training.
         loop_schedulers: returns the schedulers that a loop of the user's own steps.
         stepped_by_loop: those that were found last; stepped_beside: of other optimizers.
+        clipped_by_loop: True if a loop of the user's own has clipped gradients before an update.
         unavailable: controls that this kind of training cannot take, with the reason.
     """
 
     stepped_by_loop: Sequence[LRScheduler] = ()
     stepped_beside: Sequence[LRScheduler] = ()
+    clipped_by_loop = False
 
     def __init__(
         self,

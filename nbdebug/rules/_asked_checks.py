@@ -20,6 +20,7 @@ WHY_NO_PROGRESS = (
     "wrapped_integers", "dropped_share", "optimizer_averages", "repeated_tokens",
     "unused_batch", "parted_rows", "other_batch", "attached_advantage",
     "peaked_softmax", "contrastive_targets", "cancelled_ratio",
+    "detached_samples",
 )  # fmt: skip
 # Checks that tell more of a model that was trained.
 LATER = frozenset({"related_targets", "class_numbering"})

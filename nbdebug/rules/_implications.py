@@ -53,6 +53,10 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         *NO_PROGRESS, "updates_too_small", "updates_too_large", "constant_output", "missed_class",
         "vanishing_gradients", "unchanged_parameters", "dead_units",
     ),
+    "cut_passes": (
+        *NO_PROGRESS, "oscillating", "overfitting", "suspicious_validation", "missed_class",
+        "few_updates",
+    ),
     "one_sided_targets": ("constant_output", "vanishing_gradients", "saturated_units"),
     "scaled_update": (
         *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "exploding_gradients",

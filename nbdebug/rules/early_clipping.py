@@ -1,4 +1,4 @@
-"""Detects gradients that are clipped before they are made."""
+"""Detects gradients that are clipped before they are made, or after they were used."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from nbdebug.rules.base import Rule
 
 
 class ClippedTooEarly(Rule):
-    """`clip_grad_norm_` runs before `backward()`, so that nothing limits the updates.
+    """`clip_grad_norm_` runs before `backward()` or after `step()`: nothing limits the updates.
 
     The order is `backward()`, clipping, `step()`. Before the backward pass there are no
-    gradients, or those of the step before; those that the update follows from are never clipped.
+    gradients, or those of the step before, and after the update they are not used any more; those
+    that the update follows from are never clipped.
 
     False alarms: 0 of 144 healthy trainings.
     """
 
     name = "early_clipping"
-    title = "Gradients are clipped before they are made"
+    title = "Gradients are clipped where it has no effect"
     severity = "error"
     source = "PyTorch, clip_grad_norm_; proof: no clipping between backward() and step()"
 
@@ -29,6 +30,9 @@ class ClippedTooEarly(Rule):
             return None
         seen = f"At step {found.step:,} gradients were clipped before backward() made them, and "
         seen += "not between backward() and step()"
+        if found.after:
+            seen = f"At step {found.step:,} gradients were clipped after step() had used them, and "
+            seen += "not between backward() and step()"
         seen += f" ({found.line})." if found.line else "."
         remedy = Remedy("Clip after backward() and before step()")
         return Symptom(0.0, 0.0, found.step, seen, (remedy,))

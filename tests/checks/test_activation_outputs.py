@@ -81,3 +81,31 @@ def test_saturated_units_are_counted(scale: float) -> None:
     assert found.seen.startswith(f"{expected:.0%}")
     assert found.status == ("warning" if expected > 0.5 else "pass")
     assert (expected > 0.5) == (scale > 1)
+
+
+def test_a_sigmoid_within_the_loss_is_no_layer() -> None:
+    """Confident predictions saturate what a step makes of the outputs, as a Dice loss does."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(FEATURES, 1))
+    model[0].weight.data.mul_(1000.0)
+
+    def step(model: nn.Module, batch: Any) -> torch.Tensor:
+        inputs, classes = batch
+        outputs = torch.sigmoid(model(inputs))
+        return functional.mse_loss(outputs, (classes[:, None] > 1).float())
+
+    with nbd.Debugger(model, (X, y), step_fn=step, batch_size=len(X)) as dbg:
+        assert dbg.check("saturated_units")["saturated_units"].status == "not_applicable"
+
+
+def test_a_sigmoid_between_two_parts_of_a_model_is_a_layer() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES))
+    model[0].weight.data.mul_(1000.0)
+
+    def step(model: Any, batch: Any) -> torch.Tensor:
+        inputs, classes = batch
+        return CE(model[1](torch.sigmoid(model[0](inputs))), classes)
+
+    with nbd.Debugger(model, (X, y), step_fn=step, batch_size=len(X)) as dbg:
+        assert dbg.check("saturated_units")["saturated_units"].status == "warning"

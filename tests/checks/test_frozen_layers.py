@@ -63,3 +63,46 @@ def test_low_rank_adapters_stand_beside_frozen_layers() -> None:
     model = network()
     model[2] = Adapted()
     assert result_of("frozen_layers", model, (X, y), CE).status == "pass"
+
+
+class Words(nn.Module):
+    """Classes of sentences by the mean of fixed vectors of their words."""
+
+    def __init__(self, vectors: torch.Tensor, freeze: bool = True) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = nn.Embedding.from_pretrained(vectors, freeze=freeze)
+        self.body = nn.Sequential(nn.Linear(vectors.shape[1], 16), nn.ReLU(), nn.Linear(16, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(self.words(x).mean(1))  # type: ignore[no-any-return]
+
+
+DRAWN = torch.randn(40, 3, generator=torch.Generator().manual_seed(5))
+ALIKE = DRAWN[:8].repeat(5, 1) + 0.1 * torch.randn(
+    40, 3, generator=torch.Generator().manual_seed(6)
+)
+TEXT = torch.randint(0, 40, (len(y), 6), generator=torch.Generator().manual_seed(7))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_frozen_vectors_of_words_that_were_drawn_are_named(padded: bool) -> None:
+    vectors = DRAWN.clone()
+    if padded:
+        vectors[0] = 0.0
+    found = result_of("frozen_layers", Words(vectors), (TEXT, y), CE)
+    assert found.status == "warning"
+    assert "layer words is frozen" in found.seen
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [0.4 * DRAWN, (DRAWN - DRAWN.mean(0)) / DRAWN.std(0, correction=0), ALIKE.sign() * ALIKE**2],
+)
+def test_vectors_of_an_earlier_training_may_be_frozen(vectors: torch.Tensor) -> None:
+    assert result_of("frozen_layers", Words(vectors), (TEXT, y), CE).status == "pass"
+
+
+def test_drawn_vectors_that_learn_are_meant_so() -> None:
+    found = result_of("frozen_layers", Words(DRAWN, freeze=False), (TEXT, y), CE)
+    assert found.status == "not_applicable"

@@ -150,3 +150,22 @@ def test_a_step_before_which_nothing_is_known_changes_nothing() -> None:
     with nbd.Debugger(model, (X, WAVE), pinball, runs=None) as dbg:
         assert dbg.check("initial_loss").causes
     assert all(map(torch.equal, before, model.parameters()))
+
+
+@pytest.mark.parametrize("weights", [1.0, 100.0])
+def test_frozen_layers_that_were_trained_have_no_loss_of_chance(weights: float) -> None:
+    """A network that is adapted to another task begins with the loss of its first one."""
+    model = network(5)
+    last = model[-1]
+    assert isinstance(last, nn.Linear)
+    optimizer = torch.optim.Adam(model.parameters(), 0.005)
+    for _ in range(300):
+        optimizer.zero_grad()
+        CE(model(X), (2.5 * (X[:, 0] + 1)).long().clamp(max=4)).backward()
+        optimizer.step()
+    last.requires_grad_(False)
+    with torch.no_grad():
+        last.weight.mul_(weights)
+    others = (2.5 * (1 - X[:, 0])).long().clamp(max=4)
+    found = row(model, others, CE)
+    assert found.status == ("not_applicable" if weights == 1 else "fail"), found.seen

@@ -132,6 +132,14 @@ def test_labels_drawn_at_random_are_named(count: int, wrong: float) -> None:
     assert found.status == "warning"
 
 
+@pytest.mark.parametrize("count", [6, 10])
+def test_a_quarter_drawn_at_random_is_no_alarm(count: int) -> None:
+    found = result_of(
+        "label_noise", nn.Linear(8, count), groups(count, 3.0, 0.25), nn.CrossEntropyLoss()
+    )
+    assert found.status == "pass", found.seen
+
+
 @pytest.mark.parametrize(("count", "apart"), [(6, 3.0), (6, 1.5), (6, 1.0), (10, 0.5), (4, 0.0)])
 def test_classes_that_overlap_are_no_noise(count: int, apart: float) -> None:
     data = groups(count, apart, 0.0)

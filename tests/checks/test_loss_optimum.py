@@ -134,3 +134,8 @@ HEALTHY: dict[str, dict[str, Any]] = {
 def test_it_passes(name: str) -> None:
     found = result_of("loss_optimum", batch_size=50, **HEALTHY[name])
     assert found.status == "pass", found.seen
+
+
+def test_two_samples_of_different_targets_are_no_single_target() -> None:
+    found = result_of("loss_optimum", mlp(out=1), (X, NUMBER), nn.MSELoss(), batch_size=2)
+    assert found.status == "not_applicable", found.seen

@@ -109,3 +109,12 @@ def at_random(m: Any, b: Any) -> torch.Tensor:
 def test_triplets_that_are_chosen_by_their_distance_pass(step: Step) -> None:
     found = result_of("loss_inputs", mlp(), (X, y), step_fn=step, batch_size=50)
     assert found.status == "pass", found.seen
+
+
+def test_few_triplets_in_a_batch_are_judged_over_several() -> None:
+    def sick(m: Any, b: Any) -> torch.Tensor:
+        anchor, positive, negative = each(m, b)
+        return F.triplet_margin_loss(anchor, negative, positive)
+
+    found = result_of("loss_inputs", mlp(), triplets(), step_fn=sick, batch_size=16)
+    assert found.status == "warning", found.seen

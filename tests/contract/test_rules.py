@@ -114,6 +114,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "bounded_weights",
         "cleared_gradients",
         "collapsed_embeddings",
+        "cut_passes",
         "early_clipping",
         "one_sided_targets",
         "plateau_direction",

@@ -63,6 +63,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "bounded_weights",
         "cleared_gradients",
         "collapsed_embeddings",
+        "cut_passes",
         "early_clipping",
         "failed_check",
         "kept_by_reference",

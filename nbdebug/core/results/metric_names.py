@@ -76,10 +76,12 @@ class EarlyClipping:
 
     Attributes:
         step: the first step in which it did; line: of the clipping, "" if unknown.
+        after: True if it clipped them after the update.
     """
 
     step: int
     line: str = ""
+    after: bool = False
 
 
 @dataclass(frozen=True, slots=True)

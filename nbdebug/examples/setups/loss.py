@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -24,6 +24,36 @@ def slope_residual(model: nn.Module, batch: Any) -> torch.Tensor:
     outputs = model(x)
     (slope,) = torch.autograd.grad(outputs.sum(), x, retain_graph=True)
     return nn.functional.mse_loss(outputs + slope[:, :1], batch[1])
+
+
+def cut(mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    sample: torch.Tensor = torch.distributions.Normal(mean, std).sample()
+    return sample
+
+
+class Coder(nn.Module):
+    """An encoder of mean and deviation, a drawing, and a network that reads it."""
+
+    def __init__(self, draw: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = cut) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder, self.decoder = nn.Linear(X.shape[1], 6), nn.Linear(3, 1)
+        self.draw = draw
+
+    def code(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, logs = self.encoder(x).chunk(2, 1)
+        return mean, torch.exp(0.5 * logs)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        mean, std = self.code(x)
+        return self.decoder(self.draw(mean, std)), mean, std
+
+
+def coded(model: nn.Module, batch: Any) -> torch.Tensor:
+    outputs, mean, std = model(batch[0])
+    divergence = 0.5 * (mean**2 + std**2 - 2 * std.log() - 1).sum(1).mean()
+    loss: torch.Tensor = nn.functional.mse_loss(outputs, batch[1]) + 0.1 * divergence
+    return loss
 
 
 def lifted() -> nn.Module:
@@ -129,6 +159,9 @@ LOSS: Mapping[str, SickSetup] = {
         lambda: mlp(out=1, act=nn.Tanh),
         regression,
         settings={"step_fn": slope_residual},
+    ),
+    "a sample that trains no encoder": SickSetup(
+        "detached_samples", Coder, regression, settings={"step_fn": coded}
     ),
     "indices in place of values": SickSetup(
         "index_arithmetic",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from nbdebug.training.own_loop.others import OtherOptimizers
 from nbdebug.training.own_loop.schedulers.plateau_calls import PlateauCalls
 from nbdebug.training.own_loop.schedulers.use import ScheduleUse
 from nbdebug.training.own_loop.seen.accumulation import Accumulation
+from nbdebug.training.own_loop.seen.cut_passes import SeenPasses
 from nbdebug.training.own_loop.seen.hard_clipping import Bounds, HardClipping
 from nbdebug.training.own_loop.seen.one_sided import OneSided
 from nbdebug.training.own_loop.seen.scaled_updates import ScaledUpdates
@@ -56,6 +58,7 @@ class CallOrder:
         self._schedules, self._plateaus = ScheduleUse(), PlateauCalls()
         self._taken_back, self._accumulation = TakenBackUpdates(), Accumulation()
         self._hard, self._scales, self._sides = HardClipping(), ScaledUpdates(), OneSided()
+        self._passes = SeenPasses()
         self.begin(False)
 
     def attach(self, loop: Loop, optimizers: Sequence[WatchedOptimizer]) -> None:
@@ -63,6 +66,8 @@ class CallOrder:
         # Those that the only optimizer holds.
         parameters = optimizers[0].parameters if len(optimizers) == 1 else ()
         self._history, self._model = loop.history, loop.session.model
+        self._session = loop.session
+        self._passes.attach(loop.history)
         self._schedules.attach(loop)
         self._plateaus.attach(loop)
         self._taken_back.attach(loop.history, parameters)
@@ -74,6 +79,10 @@ class CallOrder:
         self._sides.attach(loop.history, optimizers)
         # Of a model that was passed in eval mode a notice tells.
         self._trained = self._model.training
+
+    def begin_pass(self, loader: Any, given: int, cut: bool) -> None:
+        """See a pass that begins after so many batches; `cut` if the last one was left early."""
+        self._passes.begin(loader, given, cut)
 
     def close(self) -> None:
         """See no schedulers any more."""
@@ -87,7 +96,7 @@ class CallOrder:
         self._passed: list[tuple[weakref.ref[torch.Tensor], str, Marks, Marks]] = []
         self._twice: str | None = None
         self._early: str | None = None
-        self._late = self._took = False
+        self._late = self._took = self._updated = False
         self._made: Marks = []
         self._scaled: ScaledClipping | None = None
 
@@ -127,7 +136,7 @@ class CallOrder:
         if self._watched:
             with suppress(Exception):
                 self._accumulation.passed_back()
-        self._took, self._made = True, after
+        self._took, self._made, self._updated = True, after, False
         for root, whose, past, made in self._passed:
             # A loss may be passed back again to other parameters, or without its first gradients.
             if whose == name and len(made) == len(before) and any(root() is one for one in roots):
@@ -138,14 +147,25 @@ class CallOrder:
 
     def clip(self, parameters: Iterable[torch.Tensor], bounds: Bounds, norm: float) -> None:
         """Note a clipping of gradients of this norm, before or after they were made."""
+        if self._updated:
+            self._see_clipping_after(parameters, bounds)
+            return
         if self._took:
-            self._late = True
+            self._late = self._session.clipped_by_loop = True
             self._see_scale()
             self._hard.clipped(parameters, bounds, norm)
             return
         told = self._early is not None or self._history.results.of(EarlyClipping) is not None
         if not told and any(id(parameter) in self._held for parameter in parameters):
             self._early = user_line()
+
+    def _see_clipping_after(self, parameters: Iterable[torch.Tensor], bounds: Bounds) -> None:
+        """Tell of gradients that are clipped after the update alone; without a limit, measured."""
+        told = self._late or self._history.results.of(EarlyClipping) is not None
+        limited = bounds is not None and math.isfinite(bounds[0])
+        if not told and limited and any(id(parameter) in self._held for parameter in parameters):
+            result = EarlyClipping(self._step - 1, user_line(), after=True)
+            self._history.set_result(result)
 
     def _see_scale(self) -> None:
         """See if gradients are clipped that neither a scaler nor anybody else unscaled."""
@@ -165,7 +185,7 @@ class CallOrder:
         if not self._watched:
             self._taken_back.forget()
             return
-        self._step = step + 1
+        self._step, self._updated = step + 1, True
         with suppress(Exception):
             self._taken_back.updated()
             self._accumulation.updated(step)

@@ -61,7 +61,6 @@ class LoopBody(Handoff):
         self.updates = LoopUpdates(
             lambda: self._given[-1], lambda: self.repeats, lambda: self._state
         )
-        self.at_end = self._see_end
         self.calls = TorchCalls(self.updates, members_of(optimizer))
         self._loop: Loop | None = None
         self.step = self.planned = 0
@@ -69,7 +68,7 @@ class LoopBody(Handoff):
         self.started: Ticket | None = None
         self._begun: Callable[[], None] | None = None
         self._given: list[Batch] = []
-        self.looks, self._by_hand = Looks(self), ByHand()
+        self.looks, self._by_hand, self.at_end = Looks(self), ByHand(), self._see_end
         # True in a pass after whose last step was no validation.
         self._open, self.begins, self.state = False, False, LoopState(lambda: self._frames)
 
@@ -116,6 +115,7 @@ class LoopBody(Handoff):
         if again and self.state.begin_pass(around, fresh):
             self._say("info", say.NOTHING_AGAIN, self.state.why_not)
         self.why_not = self.state.why_not
+        self.updates.order.begin_pass(loader, self.state.runs, self.cut)
         super().begin_pass(loader)
         if fresh:
             self.updates.seen.begin(self.loop.session.model)

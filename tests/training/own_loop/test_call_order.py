@@ -52,6 +52,21 @@ def clips_none(model: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.T
     plainly(model, optimizer, loss)
 
 
+def clips_after(model: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    plainly(model, optimizer, loss)
+    clip(model)
+
+
+def measures_after(model: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    plainly(model, optimizer, loss)
+    nn.utils.clip_grad_norm_(model.parameters(), float("inf"))
+
+
+def clips_both(model: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    clips_late(model, optimizer, loss)
+    clip(model)
+
+
 def clips_old(model: Any, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
     if model[0].weight.grad is not None:
         clip(model, by_value=True)
@@ -118,6 +133,7 @@ def findings(step: Step, after: Callable[[nn.Module], Any] = lambda model: None)
         (twice_by_function, "repeated_backward", "torch.autograd.backward([loss])"),
         (clips_none, "early_clipping", "clip_grad_norm_"),
         (clips_old, "early_clipping", "clip_grad_value_"),
+        (clips_after, "early_clipping", "clip_grad_norm_"),
     ],
 )
 def test_the_call_is_named_with_its_line(step: Step, rule: str, line: str) -> None:
@@ -138,7 +154,7 @@ def test_eval_mode_that_is_left_on_is_named_with_its_step() -> None:
     "step",
     [
         plainly, cleared_between, other_parameters, in_parts, clips_late, clips_another,
-        update_of_last_batch,
+        update_of_last_batch, measures_after, clips_both,
     ],
 )  # fmt: skip
 def test_what_a_loop_may_do_is_no_finding(step: Step) -> None:

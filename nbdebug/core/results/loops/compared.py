@@ -36,3 +36,20 @@ class BoundedWeights:
     step: int | None
     bound: float = 0.0
     share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CutPasses:
+    """A loop leaves each pass over data in a fixed order after the same first batches.
+
+    Attributes:
+        step: batches before the end of the last of these passes, None if this is over.
+        taken: batches of a pass; batches: that the loader has; size: of a batch, 0 if unknown.
+        line: of the loop over the batches, "" if unknown.
+    """
+
+    step: int | None
+    taken: int = 0
+    batches: int = 0
+    size: int = 0
+    line: str = ""
