@@ -16,7 +16,7 @@ from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
 from nbdebug.model.state.values.written import CHECKPOINT_BYTES
 from nbdebug.model.state.weights import GradientCopies, Weights, trained
-from nbdebug.training.data.batch import bytes_in
+from nbdebug.training.data.batch import Sampler, bytes_in
 from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.data.passes.held_out import NOTHING_HELD, HeldOut
 from nbdebug.training.engine.control_set import ControlSet
@@ -141,13 +141,8 @@ class Checkpoint:
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
         self.surroundings.restore()
-        sampler = session.sampler
-        if (
-            isinstance(sampler, LoopSampler)
-            and not restart_data
-            and sampler.read_ahead_again(self.position)
-        ):
-            self.surroundings.restore()
+        if not restart_data:
+            self._read_ahead(session.sampler)
         session.held_out.restore(self.held_out)
         session.initialisation.restore(self.initialisation)
         session.clipping.window = self.window.copied()
@@ -157,6 +152,12 @@ class Checkpoint:
             session.scaler.load_state_dict(copy_nested(self.scale))
         session.rng.seek(self.rng)
         self._count(loop)
+
+    def _read_ahead(self, sampler: Sampler) -> None:
+        """Read the batch that a loop had read ahead, of the data as they were."""
+        if isinstance(sampler, LoopSampler) and sampler.read_ahead_again(self.position):
+            # Reading has moved what the loop holds of its data.
+            self.surroundings.restore()
 
     def equals(self, other: Checkpoint) -> bool:
         """Tell if model, optimizer state and surroundings are bit-identical."""
