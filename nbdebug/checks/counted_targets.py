@@ -13,6 +13,8 @@ from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.precision import wide
 
 MIN_CERTAIN = 0.99
+# That a class is ignored by chance, of the hundreds that a vocabulary has.
+MAX_CHANCE = 1e-5
 EXPECTED = "the positions that the model has to predict"
 
 
@@ -120,6 +122,8 @@ class CountedTargets(Check):
             if _is_certain(found, at):
                 # The gradient of what is predicted without doubt is 0 as well.
                 continue
+            if _is_left_out_by_chance(found.counted, at):
+                continue
             if labels.ndim == 2 and _fills_up_sequences(call, at):
                 continue
             share = float(at.float().mean())
@@ -139,6 +143,15 @@ class CountedTargets(Check):
 def _is_certain(found: ClassTargets, at: torch.Tensor) -> bool:
     """True if one class has all of the probability at each marked position [N, ...]."""
     return bool((wide(found.outputs[at]).softmax(-1).amax(-1) > MIN_CERTAIN).all())
+
+
+def _is_left_out_by_chance(counted: torch.Tensor, at: torch.Tensor) -> bool:
+    """True if few of the other positions [N, ...] are counted, such as one in seven words.
+
+    None of some marked positions is then among them with this probability.
+    """
+    share = float(counted[~at].float().mean()) if bool((~at).any()) else 0.0
+    return bool((1.0 - share) ** int(at.sum()) > MAX_CHANCE)
 
 
 def _is_constant(values: torch.Tensor) -> bool:

@@ -159,6 +159,22 @@ def test_what_is_predicted_without_doubt_is_not_ignored() -> None:
     assert found.status == "pass", found.seen
 
 
+@pytest.mark.parametrize(("positions", "status"), [(12, "pass"), (120, "warning")])
+def test_a_rare_word_may_be_missing_among_the_hidden_ones(positions: int, status: str) -> None:
+    tokens = words()
+    tokens[tokens == 8] = 7
+    tokens.view(-1)[:: tokens.numel() // positions] = 8
+
+    def step(model: nn.Module, batch: Any) -> torch.Tensor:
+        mask = (torch.rand(batch[0].shape) < 0.25) & (batch[0] != 8)
+        targets = batch[0].masked_fill(~mask, -100)
+        return ce(model(batch[0].masked_fill(mask, MASK)), targets)
+
+    data = TensorDataset(tokens)
+    found = result_of("counted_targets", Tagger(), data, step_fn=step, batch_size=80)
+    assert found.status == status
+
+
 def test_numbers_have_no_class() -> None:
     found = result_of("counted_targets", mlp(out=1), (X, X[:, :1]), nn.MSELoss(), batch_size=64)
     assert found.status == "not_applicable"

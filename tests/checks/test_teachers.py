@@ -124,3 +124,19 @@ class Averaged(nn.Module):
 def test_a_running_average_may_have_noise() -> None:
     data = TensorDataset(X, y)
     assert result_of("teacher_mode", Averaged(), data, step_fn=told).status == "pass"
+
+
+class Predicting(Averaged):
+    """A network whose outputs are to predict those of its running average, by a layer more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.predictor = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.predictor(self.online(x)), self.average(x)
+
+
+def test_the_running_average_may_be_that_of_a_part() -> None:
+    data = TensorDataset(X, y)
+    assert result_of("teacher_mode", Predicting(), data, step_fn=told).status == "pass"
