@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import nbdebug as nbd
+from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.training.timeline.disk.paths import path_of
 from tests.draw import crossed
 from tests.training.timeline.timelines import X, Y, equal, make, net, state
@@ -230,3 +232,35 @@ def test_a_group_that_was_thawed_under_a_schedule_is_resumed(schedule: str) -> N
         found.append(state(dbg))
         dbg.close()
     assert equal(*found)
+
+
+class Window:
+    """A loss divided by the mean of the last ones, whose places begin as one tensor."""
+
+    def __init__(self) -> None:
+        zero, none = torch.zeros(()), np.zeros(2)
+        self.first, self.second, self.zero = zero, zero, zero
+        self.counts, self.nothing = none, none
+
+    def __call__(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        loss = nn.functional.cross_entropy(outputs, targets)
+        self.first, self.second = self.second, loss.detach()
+        self.counts = self.counts + 1
+        return loss / (1 + self.first + self.second + float(self.counts[0]) / 10 + self.zero)
+
+
+def test_what_begins_as_one_tensor_goes_on_as_several() -> None:
+    def made(go_on: bool, **name: Any) -> nbd.Debugger:
+        torch.manual_seed(0)
+        if go_on:
+            return nbd.Debugger.resume("n", net(), (X, Y), Window(), runs=None)
+        return nbd.Debugger(net(), (X, Y), Window(), runs=None, **name)
+
+    with made(False) as dbg:
+        dbg.run(steps=9)
+        wanted = state(dbg)
+    with made(False, name="n") as dbg:
+        dbg.run(steps=5)
+    with made(True) as dbg:
+        dbg.run(steps=4)
+        assert bitwise_equal(state(dbg), wanted)

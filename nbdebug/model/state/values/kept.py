@@ -90,7 +90,7 @@ class KeptTensor(Kept):
             return done[id(self)]
         held = self._held()
         if self._from_file and isinstance(current, torch.Tensor) and current.grad_fn is None:
-            held = current
+            held = current if _is_first(self, current, done) else None
         if held is not None and not self._leaf:
             found = held
         elif held is not None and _fits(held, self.data):
@@ -115,11 +115,18 @@ class KeptArray(Kept):
         self.data = value.copy() if data is None else data
 
     def restored(self, current: Any, done: Done) -> Any:
-        held = current if self._held is None else self._held
+        held = self._held
+        if held is None and _is_first(self, current, done):
+            held = current
         if isinstance(held, np.ndarray) and held.shape == self.data.shape and held.flags.writeable:
             held[...] = self.data
             return held
         return done.setdefault(id(self), self.data.copy())
+
+
+def _is_first(kept: Kept, held: Any, done: Done) -> bool:
+    """True for the first copy written into an object, which may stand for several of a file."""
+    return done.setdefault(-id(held), kept) is kept
 
 
 class KeptGenerator(Kept):
