@@ -252,3 +252,32 @@ def test_batches_that_a_loop_keeps_and_writes_into_are_written_once(
         with pytest.raises(nbd.LoopLeft):
             dbg.run(steps=100_000)
     assert bitwise_equal([model.state_dict(), batches], [plain.state_dict(), data])
+
+
+def test_batches_without_a_number_of_writes_are_left_as_they_are() -> None:
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        inside = X[:BATCH].clone()
+    rows = torch.zeros(1, X.shape[1])
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def train() -> None:
+        batches = [(inside, Y[:BATCH]), (rows.expand(BATCH, -1), Y[:BATCH])]
+        for _ in dbg.epochs(3):
+            for x, y in dbg.batches(batches):
+                rows.add_(1)
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x.clone()), y).backward()
+                optimizer.step()
+
+    with nbd.watch(model, optimizer, runs=None) as dbg:
+        dbg.break_when("step >= 3")
+        dbg.run(train)
+        assert dbg.wait(60)
+        dbg.check()
+        dbg.fork(2, lr=[0.01]).discard()
+        dbg.clear_breakpoints()
+        with pytest.raises(nbd.LoopLeft):
+            dbg.run(steps=1000)
+    assert bitwise_equal(rows, torch.full_like(rows, 6.0))

@@ -41,7 +41,7 @@ class KeptMany(KeptContent):
         groups = defaultdict[Any, list[torch.Tensor]](list)
         parts = list({id(part): part for part in data_parts(value)}.values())
         for part in parts:
-            if isinstance(part, torch.Tensor) and _is_written_to(part):
+            if isinstance(part, torch.Tensor) and may_be_written(part):
                 groups[part.dtype, part.device].append(part)
         self._groups = [_Group(held, copy(_joined(held))) for held in groups.values()]
         self.tensors = [group.data for group in self._groups]
@@ -83,7 +83,8 @@ def _joined(tensors: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat([one.detach().reshape(-1) for one in tensors])
 
 
-def _is_written_to(tensor: torch.Tensor) -> bool:
+def may_be_written(tensor: torch.Tensor) -> bool:
+    """False for a tensor that cannot be written to, or whose writes have no number."""
     if tensor.layout is not torch.strided or tensor.is_inference() or not tensor.is_leaf:
         return False
     strides = zip(tensor.shape, tensor.stride(), strict=True)

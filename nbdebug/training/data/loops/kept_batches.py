@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from nbdebug.model.module.forward import leaves
+from nbdebug.model.module.forward import tensors_of
+from nbdebug.model.state.values.kept_data import may_be_written
 
 MAX_BYTES = 2**28
 
@@ -26,8 +27,8 @@ class KeptBatches:
         """Copy the tensors of a batch that are met for the first time."""
         if isinstance(loader, DataLoader):
             return
-        for one in leaves(batch):
-            if torch.is_tensor(one) and id(one) not in self._copies and one.nbytes <= self._room:
+        for one in filter(may_be_written, tensors_of(batch)):
+            if id(one) not in self._copies and one.nbytes <= self._room:
                 self._room -= one.nbytes
                 self._copies[id(one)] = one, one._version, one.detach().clone()
 

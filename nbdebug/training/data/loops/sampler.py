@@ -225,8 +225,8 @@ class LoopSampler:
             return
         moved = self._place() != position[:3] or self._start is not position.start
         if moved or position.begun is not None:
-            check_reread(self._start, self._passes)
-            check_reread(position.start, self._passes)
+            for start in (self._start, position.start, position.begun):
+                check_reread(start, self._passes)
             self._go(position)
         if position.start is not None or position.begun is not None or self._first is None:
             if position.held is not None:
