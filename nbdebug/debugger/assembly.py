@@ -23,6 +23,7 @@ from nbdebug.core.results.metric_names import MetricNames
 from nbdebug.core.unused_memory import tidy
 from nbdebug.debugger.client import Client, CommandValidator
 from nbdebug.debugger.run_name import default_name
+from nbdebug.debugger.several_ranks import join, make_queue
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.names import compiled_parts, measured_layers
 from nbdebug.probes.base import Probe
@@ -131,16 +132,19 @@ def assemble(
         history.add_notice(Notice(0, "info", f"{control} at the start", note))
     _say_what_is_unusual(session, history)
     training = _training(setup, session, known, history)
-    queue = CommandQueue()
-    training.diagnosis.ask = partial(_ask, training, queue)
+    queue = make_queue(setup)
+    if setup.link is None:
+        training.diagnosis.ask = partial(_ask, training, queue)
     validator = CommandValidator(known, training.checks, training.loop.breakpoints, history)
     name = setup.name or default_name(setup.model)
     about = describe(session, setup, known.states())
     for notice in notices:
         history.add_notice(notice)
     recorder, runs = _recording(history, name, about, location)
+    worker = Worker(training, queue)
+    join(queue, training)
     return Parts(
-        training, queue, Worker(training, queue), validator, name, about, recorder, runs,
+        training, queue, worker, validator, name, about, recorder, runs,
         HomeProcess(),
     )  # fmt: skip
 

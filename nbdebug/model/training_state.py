@@ -101,11 +101,12 @@ class TrainingState:
         stepped_by_loop: those that were found last; stepped_beside: of other optimizers.
         clipped_by_loop: True if a loop of the user's own has clipped gradients before an update.
         unavailable: controls that this kind of training cannot take, with the reason.
+        together: True where several ranks train together: none may run the model on its own.
     """
 
     stepped_by_loop: Sequence[LRScheduler] = ()
     stepped_beside: Sequence[LRScheduler] = ()
-    clipped_by_loop = False
+    clipped_by_loop = together = False
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ from nbdebug.core.contexts import contextmanager
 from nbdebug.debugger.debugger import Debugger
 from nbdebug.debugger.own_loop.cell_magic import offer_magic
 from nbdebug.debugger.own_loop.several import modules, optimizers, with_schedulers
+from nbdebug.debugger.several_ranks import met
 from nbdebug.elsewhere.listener import Serve
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import StepFn, detached
@@ -59,7 +60,8 @@ class Watch(Debugger):
     def __init__(self, body: LoopBody, setup: Setup, controls: dict[str, Any]) -> None:
         self._body = body
         self._logged: Ticket | None = None
-        self._begin(setup, controls)
+        setup, notices = met(setup)
+        self._begin(setup, controls, *notices)
         body.let_run = partial(self._parts.queue.put, Run(), inside=True)
 
     def epochs(self, count: int) -> Iterator[int]:

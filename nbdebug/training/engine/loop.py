@@ -92,6 +92,11 @@ class Loop:
         """Average seconds per step, including measurements."""
         return self._recorder.step_seconds
 
+    @property
+    def fetch_seconds(self) -> float:
+        """Average seconds of a step that it waits for its batch."""
+        return self._recorder.fetch_seconds
+
     def controls_changed(self) -> None:
         """Include the values of the controls in the next record, with all measurements."""
         self._recorder.controls_due = True

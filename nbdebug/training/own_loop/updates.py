@@ -46,10 +46,10 @@ class LoopUpdates(UpdateNumbers):
         stop: the breakpoint that holds in this step.
         batch: returns the last batch that was given; repeats: if steps can be made again.
         by_hand: if the loop changes weights itself; seen: graphs of its losses; order: its calls.
-        sees_others: False leaves updates by optimizers that are not watched uncounted.
+        sees_others: count updates by optimizers that are not watched; together: with other ranks.
     """
 
-    sees_others = True
+    sees_others, together = True, False
 
     def __init__(
         self, batch: Callable[[], Batch], repeats: Callable[[], bool], state: Callable[[], str]
@@ -77,7 +77,7 @@ class LoopUpdates(UpdateNumbers):
         self.updated = self.skipped = self._began = False
         self.lr, self.watched = math.nan, watched
         self.validation.end()
-        self.seen.last.step_begins(watched and not self._repeats())
+        self.seen.last.step_begins(watched and not (self._repeats() or self.together))
         self.losses: list[torch.Tensor] = []
         self.own_loss: Any = None
         self.stop: Break | None = None
@@ -278,7 +278,7 @@ class LoopUpdates(UpdateNumbers):
         """Leave out an update with NaN or Inf, or at a breakpoint."""
         loop, session = self.loop, self.loop.session
         loss, norm = one.values
-        seen = math.isfinite(loss) or not one.losses
+        seen = math.isfinite(loss) or not one.losses or self.together
         if not (seen and math.isfinite(norm)):
             return True
         if not (self.watched and loop.breakpoints) or self.updated or len(self.optimizers) > 1:

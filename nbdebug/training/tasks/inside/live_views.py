@@ -39,7 +39,7 @@ class LiveViews:
 
     def watch(self, name: str, on: bool) -> None:
         """Begin or end to make a view; other names are those of probes."""
-        if name not in self._offered:
+        if name not in self._offered or self._loop.session.together:
             return
         if on:
             self._watched.setdefault(name, _Shown())

@@ -1,0 +1,324 @@
+"""Agreement of several ranks on the step before which each applies a command."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from nbdebug.core.commands.base import Command
+from nbdebug.core.commands.queue import Ticket, closed_error
+from nbdebug.core.commands.ranks import CompareRanks
+from nbdebug.core.error_text import describe_error
+from nbdebug.errors import ClosedError, RanksError
+
+# Smaller than any number that a rank gives: it has no say.
+NO_SAY = -(2**62)
+MAX_STEPS = 2**40
+SPREAD_SECONDS = 2.0
+GONE = "Rank 0 does not reach the other ranks any more ({}): nothing can be changed."
+
+
+class Link(Protocol):
+    """What carries messages between ranks; each method but `wait` is called by all ranks at once.
+
+    Attributes:
+        rank: of this process, from 0 on; size: number of ranks.
+    """
+
+    rank: int
+    size: int
+
+    def wake(self, number: int) -> None:
+        """Say on rank 0 that a message of this number comes."""
+
+    def wait(self, number: int) -> bool:
+        """Wait on another rank for the message of this number; False if none came for long."""
+
+    def share(self, value: Any, source: int = 0) -> Any:
+        """Value of one rank, on all of them."""
+
+    def largest(self, numbers: Sequence[int]) -> list[int]:
+        """Largest of the numbers of all ranks, one by one."""
+
+    def total(self, numbers: Sequence[int]) -> list[int]:
+        """Sum of the numbers of all ranks, one by one."""
+
+    def leave(self) -> None:
+        """Say that this rank goes."""
+
+    def left(self) -> bool:
+        """Tell if a rank has said so."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command on all ranks.
+
+    Attributes:
+        refused_by: the first rank that refused it, None if none did; why: its reason.
+        applied: True if a rank applied it; old: the value of a control before, there.
+        apart: True if the weights of the ranks differ now.
+    """
+
+    refused_by: int | None = None
+    why: str = ""
+    applied: bool = True
+    old: Any = None
+    apart: bool = False
+
+
+class Where(NamedTuple):
+    """Place of a rank.
+
+    Attributes:
+        run: number of loops that it has begun; step: the next one; over: True without a loop.
+        moves: True while training runs.
+    """
+
+    run: int
+    step: int
+    over: bool
+    moves: bool
+
+
+@dataclass
+class Order:
+    """A command that all ranks apply before one step.
+
+    Attributes:
+        place: loop and step before which it is applied; tickets: of the command, and of the
+            comparison behind it.
+    """
+
+    place: tuple[int, int]
+    tickets: tuple[Ticket, Ticket]
+
+    @property
+    def done(self) -> bool:
+        """True if this rank has applied it."""
+        return self.tickets[1].answer.done()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A command that rank 0 gives, and who waits for it; nobody for one that takes another back."""
+
+    command: Command
+    ticket: Ticket | None = None
+
+
+class Agreement:
+    """Brings commands of rank 0 to all ranks, before the same step of each.
+
+    The training thread asks before each step if a command is due, which is a comparison of two
+    numbers. A thread of its own hears of a command: it lets its rank enter no further step, says
+    to which step it has come, and takes the largest of all ranks. Ranks that wait for each other
+    inside of a step still end it, so none is left in a collective. Without a command nothing is
+    exchanged but the spread of some numbers, every two seconds.
+
+    Args:
+        where: returns the place of this rank, in any thread.
+        wake: called when a command is due or the ranks are lost.
+        spread: exchanges what is compared between ranks.
+        tell: called with a command and its outcome; lost: with the reason why ranks are gone;
+            over: when no more commands come.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        where: Callable[[], Where],
+        wake: Callable[[], None],
+        spread: Callable[[Link], None],
+        tell: Callable[[Command, Outcome], None],
+        lost: Callable[[str], None],
+        over: Callable[[], None],
+    ) -> None:
+        self.link, self._where, self._wake, self._spread = link, where, wake, spread
+        self._tell, self._lost, self._over = tell, lost, over
+        self._changed = threading.Condition()
+        # The last step that the training thread has entered, and the first that it may not.
+        self._entered, self._barred = -1, math.inf
+        self._orders: deque[Order] = deque()
+        self._current: Order | None = None
+        self._spoken: Asked | None = None
+        self._asked: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
+        self.broken, self._ends = "", False
+        self._thread = threading.Thread(target=self._run, name="nbdebug-ranks", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen; rank 0 begins to speak."""
+        self._thread.start()
+
+    # The training thread.
+
+    def enter(self, where: Where) -> bool:
+        """Enter a step, after the ranks have agreed if they are at it; False if a command is due."""
+        with self._changed:
+            self._changed.wait_for(lambda: where.step < self._barred)
+            if self._is_due(where):
+                return False
+            self._entered = where.step
+            return True
+
+    def due(self, where: Where) -> Order | None:
+        """Take the command that is due, if the one before is done."""
+        with self._changed:
+            if not self._is_due(where):
+                return None
+            self._current = self._orders.popleft()
+            return self._current
+
+    def is_due(self, where: Where) -> bool:
+        """Tell if `due` would return a command."""
+        with self._changed:
+            return self._is_due(where)
+
+    def _is_due(self, where: Where) -> bool:
+        if not self._orders or not (self._current is None or self._current.done):
+            return False
+        run, step = self._orders[0].place
+        # A loop that is over makes no more steps: neither do the other ranks in theirs.
+        return run < where.run or (run == where.run and (step <= where.step or where.over))
+
+    def give(self, ticket: Ticket) -> None:
+        """Give a command to all ranks, on rank 0."""
+        self._asked.put(Asked(ticket.command, ticket))
+
+    def close(self) -> None:
+        """Leave: what this rank has not applied is answered; it bars no step of the others."""
+        with self._changed:
+            self._ends = True
+            self._drop()
+        self.link.leave()
+        self._asked.put(None)
+
+    def _drop(self) -> None:
+        while self._orders:
+            for ticket in self._orders.popleft().tickets:
+                ticket.answer.set_exception(closed_error())
+
+    # The thread that speaks to the other ranks.
+
+    def _run(self) -> None:
+        try:
+            for number in itertools.count():
+                asked = self._next(number)
+                self._spoken = asked if isinstance(asked, Asked) else None
+                command = self.link.share(asked.command if isinstance(asked, Asked) else asked)
+                if isinstance(command, Command):
+                    self._agree(asked if isinstance(asked, Asked) else Asked(command))
+                elif command == "spread":
+                    self._spread(self.link)
+                else:
+                    break
+        except BaseException as error:
+            self._break(describe_error(error))
+        self._over()
+
+    def _next(self, number: int) -> Asked | str | None:
+        """What rank 0 says next: a command, "spread", or "end"; None on other ranks."""
+        if self.link.rank:
+            while not self.link.wait(number):
+                pass
+            return None
+        found: Asked | str = "spread"
+        with suppress(queue.Empty):
+            found = self._asked.get(timeout=SPREAD_SECONDS) or "end"
+        self.link.wake(number)
+        return found
+
+    def _agree(self, asked: Asked) -> None:
+        """Agree on a step, wait until this rank has applied the command, and compare."""
+        with self._changed:
+            self._barred = self._entered + 1
+            # A rank in its next loop is ahead of all that are not.
+            own = NO_SAY if self._ends else self._where().run * MAX_STEPS + self._entered + 1
+        place = divmod(self.link.largest([own])[0], MAX_STEPS)
+        order = Order(place, (Ticket(asked.command), Ticket(CompareRanks())))
+        with self._changed:
+            self._orders.append(order)
+            self._barred = math.inf
+            if self._ends:
+                self._drop()
+            self._changed.notify_all()
+        self._wake()
+        outcome = self._outcome(order, asked.command)
+        self._tell(asked.command, outcome)
+        self._answer(asked, order, outcome)
+
+    def _outcome(self, order: Order, command: Command) -> Outcome:
+        """Compare what came of a command on all ranks."""
+        digest = _result(order.tickets[1])
+        why, old, says = "", None, not isinstance(digest, ClosedError)
+        if says and not command.runs:
+            found = _result(order.tickets[0])
+            why = describe_error(found) if isinstance(found, BaseException) else _refusal(found)
+            old = getattr(found, "old", None)
+        number = digest if isinstance(digest, int) else NO_SAY
+        rank = self.link.rank
+        high, low, refused, applied = self.link.largest([
+            number,
+            -number if number != NO_SAY else NO_SAY,
+            rank if says and why else NO_SAY,
+            rank if says and not why else NO_SAY,
+        ])  # fmt: skip
+        apart = high != NO_SAY and high != -low
+        if refused == NO_SAY:
+            return Outcome(apart=apart)
+        why = self.link.share(why, refused)
+        if applied == NO_SAY:
+            return Outcome(refused, why, False, apart=apart)
+        return Outcome(refused, why, True, self.link.share(old, applied), apart)
+
+    def _answer(self, asked: Asked, order: Order, outcome: Outcome) -> None:
+        """Answer who gave the command, when it is done here; take it back where a rank refused."""
+        if outcome.refused_by is not None and outcome.applied and not self.link.rank:
+            why = f"rank {outcome.refused_by} refused {asked.command.name}: {outcome.why}"
+            if back := asked.command.taken_back(outcome.old, why):
+                self._asked.put(Asked(back))
+        if asked.ticket is not None:
+            outer = asked.ticket.answer
+            order.tickets[0].answer.add_done_callback(lambda inner: _pass_on(inner, outer))
+
+    def _break(self, why: str) -> None:
+        with self._changed:
+            quiet = self._ends or self.link.left()
+            self.broken, self._barred = why or "unknown", math.inf
+            self._changed.notify_all()
+        self._wake()
+        waiting = [self._spoken]
+        while not self._asked.empty():
+            waiting.append(self._asked.get())
+        for asked in waiting:
+            if asked is not None and asked.ticket is not None and not asked.ticket.answer.done():
+                asked.ticket.answer.set_exception(RanksError(GONE.format(why)))
+        if not quiet:
+            self._lost(why)
+
+
+def _result(ticket: Ticket) -> Any:
+    """Answer of a ticket, or the exception that it was answered with."""
+    error = ticket.answer.exception()
+    return ticket.answer.result() if error is None else error
+
+
+def _refusal(found: Any) -> str:
+    """Why a rank refused a command, by its answer; "" where it was applied."""
+    return str(found.note) if getattr(found, "status", "") == "refused" else ""
+
+
+def _pass_on(inner: Future[Any], outer: Future[Any]) -> None:
+    error = inner.exception()
+    if error is None:
+        outer.set_result(inner.result())
+    else:
+        outer.set_exception(error)
