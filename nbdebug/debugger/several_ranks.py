@@ -86,7 +86,7 @@ def join(queue: CommandQueue, training: Training) -> None:
 def _where(training: Training) -> Where:
     body: Any = training.loop.body
     moves = training.run.state == "running"
-    return Where(body.state.begun, training.session.step, not body.runs, moves)
+    return Where(training.session.step, not body.runs, moves)
 
 
 def _measured(training: Training, process: psutil.Process) -> dict[str, float]:

@@ -6,7 +6,6 @@ import itertools
 import math
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -79,11 +78,9 @@ class Where(NamedTuple):
     """Place of a rank.
 
     Attributes:
-        run: number of loops that it has begun; step: the next one; over: True without a loop.
-        moves: True while training runs.
+        step: the next one; over: True without a loop; moves: True while training runs.
     """
 
-    run: int
     step: int
     over: bool
     moves: bool
@@ -100,11 +97,6 @@ class Order:
 
     place: tuple[int, int]
     tickets: tuple[Ticket, Ticket]
-
-    @property
-    def done(self) -> bool:
-        """True if this rank has applied it."""
-        return self.tickets[1].answer.done()
 
 
 @dataclass(frozen=True)
@@ -125,7 +117,6 @@ class Agreement:
     exchanged but the spread of some numbers, every two seconds.
 
     Args:
-        where: returns the place of this rank, in any thread.
         wake: called when a command is due or the ranks are lost.
         spread: exchanges what is compared between ranks.
         tell: called with a command and its outcome; lost: with the reason why ranks are gone;
@@ -135,24 +126,27 @@ class Agreement:
     def __init__(
         self,
         link: Link,
-        where: Callable[[], Where],
         wake: Callable[[], None],
         spread: Callable[[Link], None],
         tell: Callable[[Command, Outcome], None],
         lost: Callable[[str], None],
         over: Callable[[], None],
     ) -> None:
-        self.link, self._where, self._wake, self._spread = link, where, wake, spread
+        self.link, self._wake, self._spread = link, wake, spread
         self._tell, self._lost, self._over = tell, lost, over
         self._changed = threading.Condition()
         # The last step that the training thread has entered, and the first that it may not.
         self._entered, self._barred = -1, math.inf
-        self._orders: deque[Order] = deque()
-        self._current: Order | None = None
+        # The number of loops that the training thread has begun, and what it is to apply: one
+        # command at a time, since the ranks compare themselves behind it.
+        self._run = 0
+        self._order: Order | None = None
+        # True if a batch is there for the next step, which is not entered since a command is due.
+        self._at_step = False
         self._spoken: Asked | None = None
         self._asked: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
         self.broken, self._ends = "", False
-        self._thread = threading.Thread(target=self._run, name="nbdebug-ranks", daemon=True)
+        self._thread = threading.Thread(target=self._speak, name="nbdebug-ranks", daemon=True)
 
     def start(self) -> None:
         """Begin to listen; rank 0 begins to speak."""
@@ -161,33 +155,47 @@ class Agreement:
     # The training thread.
 
     def enter(self, where: Where) -> bool:
-        """Enter a step, after the ranks have agreed if they are at it; False if a command is due."""
+        """Enter a step, once it is known if a command comes before; False if one is due."""
         with self._changed:
             self._changed.wait_for(lambda: where.step < self._barred)
+            self._at_step = True
             if self._is_due(where):
                 return False
-            self._entered = where.step
+            self._at_step, self._entered = False, where.step
             return True
 
-    def due(self, where: Where) -> Order | None:
-        """Take the command that is due, if the one before is done."""
+    def begin_run(self, where: Where) -> Order | None:
+        """Begin another loop; returns the command that is due before, if there is one."""
         with self._changed:
-            if not self._is_due(where):
-                return None
-            self._current = self._orders.popleft()
-            return self._current
+            self._changed.wait_for(lambda: self._barred == math.inf)
+            self._run += 1
+            return self._take(where)
+
+    def due(self, where: Where) -> Order | None:
+        """Take the command that is due."""
+        with self._changed:
+            return self._take(where)
 
     def is_due(self, where: Where) -> bool:
         """Tell if `due` would return a command."""
         with self._changed:
             return self._is_due(where)
 
+    def _take(self, where: Where) -> Order | None:
+        if not self._is_due(where):
+            return None
+        found, self._order, self._at_step = self._order, None, False
+        return found
+
     def _is_due(self, where: Where) -> bool:
-        if not self._orders or not (self._current is None or self._current.done):
+        if self._order is None:
             return False
-        run, step = self._orders[0].place
-        # A loop that is over makes no more steps: neither do the other ranks in theirs.
-        return run < where.run or (run == where.run and (step <= where.step or where.over))
+        run, step = self._order.place
+        if run != self._run or where.over:
+            # A loop that is over makes no more steps: neither do the other ranks in theirs.
+            return run <= self._run
+        # Where a loop may end before the next step, it is to end on all ranks before.
+        return step <= where.step and (self._at_step or not where.moves)
 
     def give(self, ticket: Ticket) -> None:
         """Give a command to all ranks, on rank 0."""
@@ -202,13 +210,13 @@ class Agreement:
         self._asked.put(None)
 
     def _drop(self) -> None:
-        while self._orders:
-            for ticket in self._orders.popleft().tickets:
-                ticket.answer.set_exception(closed_error())
+        order, self._order = self._order, None
+        for ticket in () if order is None else order.tickets:
+            ticket.answer.set_exception(closed_error())
 
     # The thread that speaks to the other ranks.
 
-    def _run(self) -> None:
+    def _speak(self) -> None:
         try:
             for number in itertools.count():
                 asked = self._next(number)
@@ -241,11 +249,11 @@ class Agreement:
         with self._changed:
             self._barred = self._entered + 1
             # A rank in its next loop is ahead of all that are not.
-            own = NO_SAY if self._ends else self._where().run * MAX_STEPS + self._entered + 1
+            own = NO_SAY if self._ends else self._run * MAX_STEPS + self._entered + 1
         place = divmod(self.link.largest([own])[0], MAX_STEPS)
         order = Order(place, (Ticket(asked.command), Ticket(CompareRanks())))
         with self._changed:
-            self._orders.append(order)
+            self._order = order
             self._barred = math.inf
             if self._ends:
                 self._drop()

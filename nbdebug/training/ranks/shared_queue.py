@@ -8,7 +8,7 @@ from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.queue import CommandQueue, PauseAll, Ticket
 from nbdebug.core.commands.running import Pause, Run
 from nbdebug.errors import RanksError
-from nbdebug.training.ranks.agreement import GONE, Agreement, Link, Outcome, Where
+from nbdebug.training.ranks.agreement import GONE, Agreement, Link, Order, Outcome, Where
 from nbdebug.training.ranks.spread import exchange
 
 REFUSED = (
@@ -54,7 +54,7 @@ class SharedQueue(CommandQueue):
     def __init__(self, link: Link) -> None:
         super().__init__()
         self.link = link
-        self.where: Callable[[], Where] = lambda: Where(0, 0, True, False)
+        self.where: Callable[[], Where] = lambda: Where(0, True, False)
         self.measured: Callable[[], Mapping[str, float]] = dict
         self.tell: Callable[[Command, Outcome], None] = lambda command, outcome: None
         self.lost: Callable[[str], None] = lambda why: None
@@ -62,7 +62,6 @@ class SharedQueue(CommandQueue):
         self._pause: Ticket | None = None
         self.agreement = Agreement(
             link,
-            lambda: self.where(),
             self._wake,
             lambda link: self.spread(exchange(link, self.measured())),
             lambda command, outcome: self.tell(command, outcome),
@@ -89,8 +88,12 @@ class SharedQueue(CommandQueue):
         if wait:
             with self._ready:
                 self._ready.wait_for(lambda: self._tickets or self.agreement.is_due(self.where()))
-        order = self.agreement.due(self.where())
-        return (*super().drain(), *(() if order is None else order.tickets))
+        own, where = super().drain(), self.where()
+        begins = any(isinstance(ticket.command, Run) for ticket in own)
+        # What comes from before this loop is applied before it runs, as on the other ranks.
+        before = self.agreement.begin_run(where) if begins else None
+        order = self.agreement.due(where)
+        return (*_tickets(before), *own, *_tickets(order))
 
     def enter_step(self) -> bool:
         return self.agreement.enter(self.where())
@@ -114,3 +117,7 @@ class SharedQueue(CommandQueue):
     def _wake(self) -> None:
         with self._ready:
             self._ready.notify_all()
+
+
+def _tickets(order: Order | None) -> tuple[Ticket, ...]:
+    return () if order is None else order.tickets

@@ -104,14 +104,15 @@ class MadeUpRank:
         self._random, self._slow, self._digest = random.Random(seed * 1000 + rank), slow, digest
         self._shared, self._loops = random.Random(seed), loops
         self._waiting: list[Ticket] = []
-        self.run, self.step = 0, 0
+        self._own: list[Any] = []
+        self.step = 0
         self.over, self.moves, self.closed, self.broken = True, False, False, False
         self.applied: list[tuple[int, str, Any]] = []
         self.refuses: set[Any] = set()
         self.told: list[Any] = []
         self.lost: list[str] = []
         self.values: dict[str, Any] = {}
-        self.queue.where = lambda: Where(self.run, self.step, self.over, self.moves)
+        self.queue.where = lambda: Where(self.step, self.over, self.moves)
         self.queue.tell = lambda command, outcome: self.told.append((command, outcome))
         self.queue.lost = self.lost.append
         self.queue.measured = lambda: {"loss": float(rank), "own_ms": 1.0 + rank}
@@ -126,7 +127,8 @@ class MadeUpRank:
     def _run(self) -> None:
         for begin in range(0, self._steps, self._steps // self._loops):
             time.sleep(self._random.random() * 30 * self._slow)
-            self.run, self.over, self.moves = self.run + 1, False, True
+            self.over = False
+            self._own.append(self.queue.put(Run(), inside=True).answer)
             self._train(begin + self._steps // self._loops)
             self._rest()
             if self.broken:
@@ -141,7 +143,7 @@ class MadeUpRank:
 
     def _take(self, tickets: Sequence[Ticket]) -> None:
         self._waiting += tickets
-        if self._random.random() < 0.8:  # A loop that is apart handles nothing yet.
+        if self.over or self._random.random() < 0.8:  # A loop that is apart handles nothing yet.
             for ticket in self._waiting:
                 self._handle(ticket)
             self._waiting.clear()
@@ -190,7 +192,8 @@ class MadeUpRank:
             self.applied.append((self.step, "pause", None))
         elif isinstance(command, Run):
             self.moves = True
-            self.applied.append((self.step, "run", None))
+            if ticket.answer not in self._own:
+                self.applied.append((self.step, "run", None))
         elif isinstance(command, Close):
             self.closed = True
         else:

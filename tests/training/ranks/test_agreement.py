@@ -116,8 +116,10 @@ def test_what_would_run_the_model_on_one_rank_is_refused() -> None:
 def test_a_rank_that_pauses_goes_on_when_rank_0_is_closed() -> None:
     _, ranks = made_up(2, 10_000)
     start(ranks)
-    ranks[0].queue.put(Pause()).answer.result(20)
     deadline = time.monotonic() + 20
+    while not ranks[1].step and time.monotonic() < deadline:
+        time.sleep(0.01)
+    ranks[0].queue.put(Pause()).answer.result(20)
     while ranks[1].moves and time.monotonic() < deadline:
         time.sleep(0.01)
     ranks[0].queue.put(Close())

@@ -51,7 +51,7 @@ class LoopState:
 
     Attributes:
         why_not: why steps of the loop cannot be made again; "" if they can.
-        runs: number of times that its body was run; begun: number of loops that began.
+        runs: number of times that its body was run.
         together: why no loop is led back where several ranks train; "" for one rank.
     """
 
@@ -64,7 +64,7 @@ class LoopState:
         self._places, self._plain = set[Place](), set[Place]()
         # Number of the epoch that began after a number of passes.
         self._epochs = dict[int, int]()
-        self.why_not, self.runs, self.begun = "", 0, 0
+        self.why_not, self.runs = "", 0
 
     def begin_pass(self, frames: LoopFrames, first: bool) -> bool:
         """See what of a pass that begins can be put back; True if that is news.
@@ -72,7 +72,6 @@ class LoopState:
         Called in the thread of the loop.
         """
         if first:
-            self.begun += 1
             self.why_not = self.together
             self._places.clear()
             self._plain.clear()
