@@ -22,6 +22,7 @@ from nbdebug.model.joint_optimizer import JointOptimizer
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.module.forward import LossFn
 from nbdebug.model.module.modes import Modes
+from nbdebug.model.module.sharded import is_sharded
 from nbdebug.model.optimizers import Optimizers, group_ratios
 from nbdebug.model.order.layer_order import LayerOrder
 from nbdebug.model.origin.compared import Compared, LossReader
@@ -102,6 +103,7 @@ class TrainingState:
         clipped_by_loop: True if a loop of the user's own has clipped gradients before an update.
         unavailable: controls that this kind of training cannot take, with the reason.
         together: True where several ranks train together: none may run the model on its own.
+        sharded: True if each rank holds a part of the parameters, as with FSDP.
     """
 
     stepped_by_loop: Sequence[LRScheduler] = ()
@@ -124,6 +126,7 @@ class TrainingState:
         self.device = device
         self.metrics = metrics
         self.parameters: tuple[tuple[str, nn.Parameter], ...] = learnable(model)
+        self.sharded = any(is_sharded(parameter) for _, parameter in self.parameters)
         names = [name for name, _ in self.parameters]
         self.clipping = Clipping(parameter_layers(names, model))
         # Tracing a model may run code of it, such as the power iteration of spectral_norm.

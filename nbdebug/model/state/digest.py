@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from nbdebug.model.module.forward import leaves
+from nbdebug.model.module.sharded import local
 
 MAX_HASHED_BYTES = 2**24
 BLOCK_BYTES = 2**16
@@ -31,7 +32,7 @@ def tensors_digest(tensors: Iterable[torch.Tensor]) -> str:
     The blocks are evenly spaced and reach from the first bytes of a tensor to its last ones, so
     that neither a large model nor a file that is mapped to memory is read as a whole.
     """
-    found, several = hashlib.sha256(), list(tensors)
+    found, several = hashlib.sha256(), [local(tensor) for tensor in tensors]
     share = MAX_HASHED_BYTES // max(len(several), 1)
     if sum(map(_bytes_of, several)) <= MAX_HASHED_BYTES:
         share = MAX_HASHED_BYTES

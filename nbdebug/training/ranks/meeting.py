@@ -14,7 +14,7 @@ from nbdebug._version import __version__
 from nbdebug.errors import ModelError
 from nbdebug.training.ranks.link import DistributedLink
 
-MEETING_SECONDS = 30
+MEETING_SECONDS = 15
 ANSWER_SECONDS = 10
 ALONE = (
     "This process is one of {}, and not all of them call nbdebug.watch within {} seconds, as many "
