@@ -13,7 +13,7 @@ import psutil
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.queue import CommandQueue
 from nbdebug.core.records import Notice
-from nbdebug.core.results.ranks import RanksApart
+from nbdebug.core.results.ranks import RanksApart, RankSpread
 from nbdebug.training.engine.setup import Setup
 from nbdebug.training.ranks.agreement import Outcome, Where
 from nbdebug.training.ranks.meeting import meet, rank, ranks
@@ -79,7 +79,7 @@ def join(queue: CommandQueue, training: Training) -> None:
     queue.where = partial(_where, training)
     queue.measured = partial(_measured, training, psutil.Process())
     queue.tell, queue.lost = partial(_tell, training), partial(_lost, training)
-    queue.spread = training.history.set_result
+    queue.spread = partial(_spread, training)
     queue.agreement.start()
 
 
@@ -100,6 +100,11 @@ def _measured(training: Training, process: psutil.Process) -> dict[str, float]:
         "loader_ms": 1e3 * loop.fetch_seconds,
         "memory_mb": process.memory_info().rss / MEGABYTE,
     }
+
+
+def _spread(training: Training, found: RankSpread) -> None:
+    training.session.spread = found
+    training.history.set_result(found)
 
 
 def _tell(training: Training, command: Command, outcome: Outcome) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from nbdebug.core.results.ranks import RankSpread
 from nbdebug.model.activations.swap import Activations
 from nbdebug.model.batchnorm import BatchNorms
 from nbdebug.model.clipping.recurrent import RecurrentClipping
@@ -103,12 +104,14 @@ class TrainingState:
         clipped_by_loop: True if a loop of the user's own has clipped gradients before an update.
         unavailable: controls that this kind of training cannot take, with the reason.
         together: True where several ranks train together: none may run the model on its own.
+        spread: numbers of all ranks, taken last; None without other ranks.
         sharded: True if each rank holds a part of the parameters, as with FSDP.
     """
 
     stepped_by_loop: Sequence[LRScheduler] = ()
     stepped_beside: Sequence[LRScheduler] = ()
     clipped_by_loop = together = False
+    spread: RankSpread | None = None
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ def rank() -> int:
     return dist.get_rank() if ranks() > 1 else 0
 
 
-def meet(about: Mapping[str, Any], seconds: int = MEETING_SECONDS) -> DistributedLink | str:
+def meet(about: Mapping[str, Any]) -> DistributedLink | str:
     """Meet the other ranks; each calls this once for each training.
 
     Args:
@@ -49,6 +49,7 @@ def meet(about: Mapping[str, Any], seconds: int = MEETING_SECONDS) -> Distribute
         ModelError: another version of nbdebug runs on a rank.
     """
     prefix, number, size = f"nbdebug/{next(_meetings)}", rank(), ranks()
+    seconds = MEETING_SECONDS
     alone = ALONE.format(size, seconds)
     if not dist.is_gloo_available():
         return f"{alone} Here torch has no gloo, which carries the commands."

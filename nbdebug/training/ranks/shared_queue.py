@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.queue import CommandQueue, PauseAll, Ticket
 from nbdebug.core.commands.running import Pause, Run
+from nbdebug.core.results.ranks import RankSpread
 from nbdebug.errors import RanksError
 from nbdebug.training.ranks.agreement import GONE, Agreement, Link, Order, Outcome, Where
 from nbdebug.training.ranks.spread import exchange
@@ -58,7 +59,7 @@ class SharedQueue(CommandQueue):
         self.measured: Callable[[], Mapping[str, float]] = dict
         self.tell: Callable[[Command, Outcome], None] = lambda command, outcome: None
         self.lost: Callable[[str], None] = lambda why: None
-        self.spread: Callable[[object], None] = lambda spread: None
+        self.spread: Callable[[RankSpread], None] = lambda spread: None
         self._pause: Ticket | None = None
         self.agreement = Agreement(
             link,

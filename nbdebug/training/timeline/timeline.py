@@ -159,7 +159,7 @@ class Timeline:
     def begin(self, later: bool = False) -> None:
         """Begin the timeline here; see `CheckpointPool.begin`."""
         self._pool = CheckpointPool.begin(self._loop, self._controls, self._budget, later)
-        self._uncopied.tell(self._pool.kept[0], self._loop.session.untried)
+        self._uncopied.tell(self._pool.kept[0], self._loop.session)
         self.publish_marks()
         self._tell_if_too_small()
 
@@ -202,7 +202,7 @@ class Timeline:
         with self._clock.timing():
             self._loop.session.rng.detect_host_draws()
             checkpoint = Checkpoint.capture(self._loop, self._controls, len(self.edits.events))
-            self._uncopied.tell(checkpoint, self._loop.session.untried)
+            self._uncopied.tell(checkpoint, self._loop.session)
             self._pool.add(checkpoint)
             self._tell_if_too_small()
             self.publish_marks()
