@@ -57,6 +57,10 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         *NO_PROGRESS, "oscillating", "overfitting", "suspicious_validation", "missed_class",
         "few_updates",
     ),
+    "lost_batches": (
+        *NO_PROGRESS, "oscillating", "few_updates", "updates_too_small", "missed_class",
+        "constant_output",
+    ),
     "one_sided_targets": ("constant_output", "vanishing_gradients", "saturated_units"),
     "scaled_update": (
         *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "exploding_gradients",

@@ -116,6 +116,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "collapsed_embeddings",
         "cut_passes",
         "early_clipping",
+        "lost_batches",
         "one_sided_targets",
         "plateau_direction",
         "renewed_optimizer",

@@ -65,6 +65,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "collapsed_embeddings",
         "cut_passes",
         "early_clipping",
+        "lost_batches",
         "failed_check",
         "kept_by_reference",
         "impossible_metric",

@@ -53,3 +53,19 @@ class CutPasses:
     batches: int = 0
     size: int = 0
     line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LostBatches:
+    """Before each update a loop clears the gradients of the same number of batches unused.
+
+    Attributes:
+        step: of the last of these updates, None if this is over.
+        lost: batches whose gradients were cleared; used: those that the update follows from.
+        line: of the update, "" if unknown.
+    """
+
+    step: int | None
+    lost: int = 0
+    used: int = 0
+    line: str = ""
