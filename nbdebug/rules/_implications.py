@@ -69,6 +69,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     ),
     "scaled_clipping": (*NO_PROGRESS, "updates_too_small", "clipping_too_hard"),
     "validation_in_train_mode": ("stale_batchnorm", "overfitting", "suspicious_validation"),
+    "validation_rows": ("overfitting", "suspicious_validation"),
     "validation_inputs": ("overfitting", "suspicious_validation"),
     "updates_in_eval": ("stale_batchnorm", "overfitting"),
     "updates_outside": ("suspicious_validation",),

@@ -86,6 +86,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "updates_outside",
         "validation_in_train_mode",
         "validation_inputs",
+        "validation_rows",
         "warned_check",
     }
 

@@ -154,6 +154,7 @@ class Watch(Debugger):
         )
         if values and not left_out:
             named = {name: detached(value) for name, value in values.items()}
+            updates.validation.rows.logged(named, body.step)
             self._logged = self._client.put(LogValues(body.step, named, user_line()))
 
     @property
@@ -286,6 +287,7 @@ def watched(
     scalers = [arguments.get("scaler"), *map(scaler_of, given_as)]
     arguments["scaler"] = next((one for one in scalers if one is not None), None)
     source = LoopSource(body, LoopRng())
+    val = body.updates.validation.rows.watching(val, lambda: body.step)
     given = {name: value for name, value in arguments.items() if name in ARGUMENTS}
     controls = {name: value for name, value in arguments.items() if name not in ARGUMENTS}
     # The outputs of a loop are not seen: accuracy is what it logs.

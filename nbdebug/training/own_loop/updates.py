@@ -60,7 +60,7 @@ class LoopUpdates(UpdateNumbers):
         self.looks, self.called, self.by_hand, self.divided_by = False, False, False, 1
         self.others, self._told, self.seen = OtherOptimizers(), set[str](), SeenLosses()
         self.module_calls = self.seen.calls
-        self.validation = SeenValidation(state, repeats, batch, self.seen.calls.scales)
+        self.validation = SeenValidation(state, repeats, batch, self.seen.calls)
         self.clear(False)
 
     def attach(self, loop: Loop) -> None:
@@ -77,7 +77,7 @@ class LoopUpdates(UpdateNumbers):
         self.updated = self.skipped = self._began = False
         self.lr, self.watched = math.nan, watched
         self.validation.end()
-        self.seen.last.step_begins(watched and not self._repeats())
+        self.seen.step_begins(watched, watched and not self._repeats())
         self.losses: list[torch.Tensor] = []
         self.own_loss: Any = None
         self.stop: Break | None = None

@@ -69,3 +69,17 @@ class LostBatches:
     lost: int = 0
     used: int = 0
     line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """What a loop logs as a validation is of rows that it trains with.
+
+    Attributes:
+        step: of the last validation that was looked at, None if this is over.
+        rows: different ones of it; line: that calls the model, "" if unknown.
+    """
+
+    step: int | None
+    rows: int = 0
+    line: str = ""
