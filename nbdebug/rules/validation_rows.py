@@ -10,7 +10,7 @@ from nbdebug.rules.base import Rule
 
 
 class ValidationRows(Rule):
-    """What the loop logs as its validation is measured on the rows that it trains with.
+    """The validation that the loop logs is measured on the rows that it trains with.
 
     The validation iterates over the loader of training, or the two were split wrongly. Such a
     number follows the training loss, whatever the network makes of new data: overfitting is not

@@ -92,7 +92,7 @@ class OtherOptimizers:
 
 
 def said_by_hand(between: bool) -> str:
-    """What is said of weights that change without a step of the optimizer in a batch.
+    """Text about weights that change without a step of the optimizer in a batch.
 
     Args:
         between: True if it makes steps between two passes.

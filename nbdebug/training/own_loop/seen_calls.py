@@ -15,8 +15,8 @@ from nbdebug.model.module.forward import arguments_of, tensors_of
 from nbdebug.model.module.names import is_compiled
 from nbdebug.model.origin.found_loss import FoundLoss, OwnLoss, find_loss, find_own_loss
 from nbdebug.model.origin.found_sum import find_sum
-from nbdebug.training.own_loop.input_rows import InputRows
-from nbdebug.training.own_loop.input_scales import InputScales
+from nbdebug.training.own_loop.inputs.rows import InputRows
+from nbdebug.training.own_loop.inputs.scales import InputScales
 
 # Backward passes that are looked at, batches and bytes that are kept.
 MAX_PASSES, MAX_BATCHES, MAX_BYTES = 8, 4, 64e6

@@ -73,7 +73,7 @@ class LostBatches:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
-    """What a loop logs as a validation is of rows that it trains with.
+    """A loop logs as a validation numbers of rows that it trains with.
 
     Attributes:
         step: of the last validation that was looked at, None if this is over.
