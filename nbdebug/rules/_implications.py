@@ -33,6 +33,10 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "updates_too_large", "diverging", "oscillating", "exploding_gradients", "gradient_spike",
         "clipping_too_hard",
     ),
+    "summed_losses": (
+        *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "exploding_gradients",
+        "gradient_spike", "clipping_too_hard", "memory_growth", "not_finite",
+    ),
     "updates_taken_back": (
         *NO_PROGRESS, "updates_too_small", "unchanged_parameters", "few_updates", "missed_class",
         "weight_decay_dominates",

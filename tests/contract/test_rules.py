@@ -126,6 +126,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "scaled_update",
         "schedule_use",
         "slow_average",
+        "summed_losses",
         "undivided_losses",
         "updates_in_eval",
         "updates_outside",

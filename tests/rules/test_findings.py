@@ -81,6 +81,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "scaled_update",
         "schedule_use",
         "slow_average",
+        "summed_losses",
         "undivided_losses",
         "updates_in_eval",
         "updates_outside",

@@ -33,6 +33,7 @@ from nbdebug.training.own_loop.seen.hard_clipping import Bounds, HardClipping
 from nbdebug.training.own_loop.seen.lost_batches import SeenGradients
 from nbdebug.training.own_loop.seen.one_sided import OneSided
 from nbdebug.training.own_loop.seen.scaled_updates import ScaledUpdates
+from nbdebug.training.own_loop.seen.summed_losses import SeenSums
 from nbdebug.training.own_loop.seen.taken_back import TakenBackUpdates
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer
 
@@ -45,7 +46,7 @@ class CallOrder:
 
     Attributes:
         scaler: the GradScaler that scaled a loss last, None without one.
-        gradients: of batches, until an update uses them.
+        gradients: of batches, until an update uses them; sums: of losses of several steps.
     """
 
     scaler: Any = None
@@ -60,7 +61,7 @@ class CallOrder:
         self._schedules, self._plateaus = ScheduleUse(), PlateauCalls()
         self._taken_back, self._accumulation = TakenBackUpdates(), Accumulation()
         self._hard, self._scales, self._sides = HardClipping(), ScaledUpdates(), OneSided()
-        self._passes, self.gradients = SeenPasses(), SeenGradients()
+        self._passes, self.gradients, self.sums = SeenPasses(), SeenGradients(), SeenSums()
         self.begin(False)
 
     def attach(self, loop: Loop, optimizers: Sequence[WatchedOptimizer]) -> None:
@@ -71,6 +72,7 @@ class CallOrder:
         self._session = loop.session
         self._passes.attach(loop.history)
         self.gradients.attach(loop.history, parameters)
+        self.sums.attach(loop.history, bool(parameters))
         self._schedules.attach(loop)
         self._plateaus.attach(loop)
         self._taken_back.attach(loop.history, parameters)
@@ -123,6 +125,8 @@ class CallOrder:
         with suppress(Exception):
             self._accumulation.see_factors(roots)
             self.gradients.before_backward()
+        with suppress(Exception):
+            self.sums.before_backward(roots, self._step)
         with suppress(Exception):
             self._sides.before_backward(roots)
 

@@ -83,3 +83,17 @@ class TrainingRows:
     step: int | None
     rows: int = 0
     line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SummedLosses:
+    """A loop passes back a loss that holds losses of earlier steps.
+
+    Attributes:
+        step: at which it did first; ago: updates since one of those was passed back.
+        line: of the backward pass, "" if unknown.
+    """
+
+    step: int
+    ago: int = 1
+    line: str = ""
