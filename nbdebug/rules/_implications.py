@@ -61,6 +61,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         *NO_PROGRESS, "oscillating", "overfitting", "suspicious_validation", "missed_class",
         "few_updates",
     ),
+    "falling_reward": NO_PROGRESS,
     "lost_batches": (
         *NO_PROGRESS, "oscillating", "few_updates", "updates_too_small", "missed_class",
         "constant_output",

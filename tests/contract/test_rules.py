@@ -107,6 +107,7 @@ def test_every_rule_has_a_sick_training() -> None:
     # tests/checks/test_kept_weights.py.
     of_trainers = {
         "few_epochs",
+        "falling_reward",
         "kept_by_reference",
         "impossible_metric",
         "log_hides_nan",

@@ -67,6 +67,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "early_clipping",
         "lost_batches",
         "failed_check",
+        "falling_reward",
         "kept_by_reference",
         "impossible_metric",
         "log_hides_nan",
