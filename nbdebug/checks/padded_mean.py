@@ -39,6 +39,10 @@ class Pooled:
     line: str
 
     @property
+    def at(self) -> str:
+        return f" ({self.line})" if self.line else ""
+
+    @property
     def is_mean(self) -> bool:
         return self.name in MEANS
 
@@ -87,7 +91,7 @@ class PaddedMean(Check):
         if change < self.MIN_CHANGE or where is None:
             return Outcome("pass", seen, EXPECTED)
         return Outcome(
-            "warning", f"the {where.name} over the places ({where.line}) takes in the padding: "
+            "warning", f"the {where.name} over the places{where.at} takes in the padding: "
             f"with less padding the outputs of the same samples change by {change:.0%} of what "
             "they differ by", EXPECTED,
             "Leave padding out: m = (tokens != padding_idx).unsqueeze(-1), "

@@ -11,17 +11,16 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
-from nbdebug.core.records import Array
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.falling_reward import FallingReward
 
 STEPS = 400
 AT = np.arange(STEPS)
 LOSS = {"loss": falling_loss(2.3, 0.5)}
-Rewards = Callable[[np.random.Generator], Array]
+Rewards = Callable[[np.random.Generator], Any]
 
 
-def slow_noise(draws: np.random.Generator) -> Array:
+def slow_noise(draws: np.random.Generator) -> Any:
     found = np.zeros(STEPS)
     for at in range(1, STEPS):
         found[at] = 0.95 * found[at - 1] + draws.normal()
