@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from nbdebug.core.commands.examining import FindWorstSamples, RunLrRangeTest, SummarizeModel
-from nbdebug.core.commands.inside import Explain, LookInside
+from nbdebug.core.commands.inside import Embed, Explain, LookInside
 from nbdebug.core.commands.predicting import Predict
 from nbdebug.core.commands.running import ReestimateBatchNorm
 from nbdebug.core.deprecated import warn_deprecated
 from nbdebug.core.history.present import PresentView
 from nbdebug.core.results.inside.attribution import Attribution, Method
+from nbdebug.core.results.inside.embedding import Embedding, Projection
 from nbdebug.core.results.inside.network_picture import NetworkPicture, Show
 from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.core.results.lr_range_test import LrRangeTest
@@ -160,6 +161,26 @@ class DebuggerSession:
             Exception: whatever the model raised. Training is as it was.
         """
         return cast(Attribution, self._client.do(Explain(sample, method, of, layer)))
+
+    def embedding(
+        self, part: str = "", method: Projection = "pca", losses: bool = True
+    ) -> Embedding:
+        """Outputs of a part for all fixed samples, see `network`, projected onto a plane.
+
+        Args:
+            part: name of the part; "" for what the last layer with parameters takes. Of a
+                sequence the mean over its positions is projected.
+            method: "pca" for the principal components, or "tsne" (van der Maaten and Hinton
+                2008), which needs scikit-learn.
+            losses: evaluate the loss of each sample, too.
+
+        Raises:
+            ArgumentError: there is no such part or method.
+            MissingPackageError: scikit-learn is not installed.
+            ModelError: no call of the model was seen yet.
+            Exception: whatever the model raised. Training is as it was.
+        """
+        return cast(Embedding, self._client.do(Embed(part, method, losses)))
 
     def culprits(self, step: int | None = None, top: int = 8) -> WorstSamples:
         """Old name of `worst_samples`; removed in version 0.3."""

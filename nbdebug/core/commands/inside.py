@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 from nbdebug.core.commands.base import Command, Form, FromAfar
 from nbdebug.core.results.inside.attribution import METHODS, Method
+from nbdebug.core.results.inside.embedding import PROJECTIONS, Projection
 from nbdebug.core.results.inside.network_picture import SHOWN, Show
 from nbdebug.errors import ArgumentError
 
@@ -79,3 +80,35 @@ class Explain(Command):
         """Read `sample`, `method`, `of` and `layer`."""
         method: Any = form.text("method") or "saliency"
         return cls(form.integer("sample") or 0, method, form.integer("of"), form.text("layer"))
+
+
+@dataclass(frozen=True, slots=True)
+class Embed(Command):
+    """Project what a part gives for the fixed samples onto a plane.
+
+    Attributes:
+        part: name of the part; "" for what the last layer with parameters takes.
+        method: of the projection; losses: evaluate the loss of each sample too.
+
+    Raises:
+        ArgumentError: the method is unknown.
+    """
+
+    name: ClassVar[str] = "embed"
+    from_afar: ClassVar[FromAfar] = "look"
+    long: ClassVar[bool] = True
+    part: str = ""
+    method: Projection = "pca"
+    losses: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method not in PROJECTIONS:
+            raise ArgumentError(
+                f"method must be one of {', '.join(PROJECTIONS)}, got {self.method!r:.80}."
+            )
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """Read `part`, `method` and `losses`."""
+        method: Any = form.text("method") or "pca"
+        return cls(form.text("part"), method, form.text("losses") == "true")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nbdebug.core.commands.inside import Explain, LookInside
+from nbdebug.core.commands.inside import Embed, Explain, LookInside
 from nbdebug.core.commands.predicting import Predict
 from nbdebug.core.error_text import message_of, raise_interrupt
 from nbdebug.core.names import unknown_name
 from nbdebug.core.results.inside.attribution import Attribution
+from nbdebug.core.results.inside.embedding import Embedding
 from nbdebug.core.results.inside.network_picture import NetworkPicture
 from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.errors import ArgumentError
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training
 from nbdebug.training.tasks.inside.attribution import explain
+from nbdebug.training.tasks.inside.embedding import embedding
 from nbdebug.training.tasks.inside.network_picture import network_picture
 from nbdebug.training.tasks.inside.predictions import PredictionMaker
 
@@ -89,3 +91,26 @@ class ExplainHandler(Handler[Explain]):
     def handle(self, command: Explain, progress: TaskProgress) -> Attribution:
         training = self.training
         return training.publish(explain(training.session, training.fixed.of_training(), command))
+
+
+class EmbedHandler(Handler[Embed]):
+    """Handler that makes the embedding of a part; that by PCA is a live view afterwards."""
+
+    command = Embed
+
+    def __init__(self, training: Training) -> None:
+        super().__init__(training)
+        self._latest = Embed()
+        training.views.offer("embedding", "The embedding", self._make, self._can_be_live)
+
+    def handle(self, command: Embed, progress: TaskProgress) -> Embedding:
+        self._latest = command
+        return self._make()
+
+    def _can_be_live(self) -> bool:
+        return self._latest.method == "pca" and self.training.fixed.can_choose
+
+    def _make(self) -> Embedding:
+        training = self.training
+        samples = training.fixed.of_training()
+        return training.publish(embedding(training.session, samples, self._latest))
