@@ -44,10 +44,10 @@ class LookInsideHandler(Handler[LookInside]):
         return made
 
     def _make(self) -> NetworkPicture:
-        training, wanted = self.training, self._latest
+        training = self.training
         samples = training.fixed.of_training()
         return training.publish(
-            network_picture(training.session, samples, wanted.sample, wanted.show, wanted.part)
+            network_picture(training.session, samples, self._latest, training.first_checkpoint)
         )
 
 

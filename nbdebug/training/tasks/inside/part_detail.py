@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 
 from nbdebug.core.records import Array
 from nbdebug.core.results.inside.part_detail import NO_MAPS, PartDetail, Unit
-from nbdebug.model.module.hooks import after_forward
+from nbdebug.model.module.names import stable_name
 from nbdebug.model.structure.attention import attention_weights
 from nbdebug.model.structure.recorder import RecordedPart, Recorder
 from nbdebug.training.engine.session import Session
-from nbdebug.training.tasks.inside.fixed_samples import FixedSamples, evaluated
-from nbdebug.training.tasks.inside.structure import every_module_called
+from nbdebug.training.tasks.inside.all_outputs import all_outputs
+from nbdebug.training.tasks.inside.filters import MATRIX_SIDE, with_weights
+from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
 from nbdebug.training.tasks.inside.values import as_array, thinned
+from nbdebug.training.timeline.checkpoint import Checkpoint
 
-MAX_MAPS, MAP_SIDE, MATRIX_SIDE = 64, 32, 64
+MAX_MAPS, MAP_SIDE = 64, 32
 MAX_HEADS, BINS = 16, 40
 MAX_EXCITED, MAX_TOP, MAX_DEAD = 6, 4, 1_000
 
 
 def part_detail(
-    session: Session, recorder: Recorder, part: RecordedPart, name: str, samples: FixedSamples
+    session: Session,
+    recorder: Recorder,
+    part: RecordedPart,
+    samples: FixedSamples,
+    first: Callable[[], Checkpoint],
 ) -> PartDetail:
-    """Look closer at a part that was recorded; called while the model is looked at."""
+    """Look closer at a part that was recorded; called while the model is looked at.
+
+    Args:
+        first: returns the checkpoint that the timeline begins with.
+    """
     values = np.zeros(0)
     maps, dtype = NO_MAPS, ""
     if part.output is not None:
@@ -38,17 +48,18 @@ def part_detail(
     finite = np.abs(values[np.isfinite(values)])
     counts, edges = np.histogram(values[np.isfinite(values)], BINS) if finite.size else ((), ())
     found = PartDetail(
-        name,
+        stable_name(part.name),
         maps,
-        _weights(part),
-        _attention(recorder, part),
-        np.asarray(edges, dtype=np.float64),
-        np.asarray(counts, dtype=np.float64),
-        dtype,
-        float(((finite > 0) & (finite < half.tiny)).mean()) if finite.size else 0.0,
-        float((finite > half.max).mean()) if finite.size else 0.0,
+        attention=_attention(recorder, part),
+        edges=np.asarray(edges, dtype=np.float64),
+        counts=np.asarray(counts, dtype=np.float64),
+        dtype=dtype,
+        tiny=float(((finite > 0) & (finite < half.tiny)).mean()) if finite.size else 0.0,
+        huge=float((finite > half.max).mean()) if finite.size else 0.0,
     )
-    return _with_units(found, _all_outputs(session, part, samples))
+    outputs = all_outputs(session, part.module, samples, lambda output: output)[0]
+    found = _with_units(found, None if outputs is None else as_array(outputs))
+    return with_weights(found, session.model, part, first)
 
 
 def _maps(values: Array) -> Array:
@@ -58,21 +69,6 @@ def _maps(values: Array) -> Array:
     if values.ndim != 3 or min(values.shape[1:]) < 2:
         return NO_MAPS
     return np.stack([thinned(one, MAP_SIDE, MAP_SIDE) for one in values[:MAX_MAPS]])
-
-
-def _weights(part: RecordedPart) -> Array:
-    """Filters of a convolution, each at the input channel where it is largest; else a matrix."""
-    weight = getattr(part.module, "weight", part.parameter)
-    if not isinstance(weight, torch.Tensor) or weight.ndim < 2:
-        return NO_MAPS
-    values = as_array(weight)
-    if values.ndim == 2:
-        return thinned(values, MATRIX_SIDE, MATRIX_SIDE)[None]
-    flat = values.reshape(*values.shape[:2], -1, values.shape[-1])[:MAX_MAPS]
-    largest = np.abs(flat).sum(axis=(2, 3)).argmax(axis=1)
-    return np.stack(
-        [thinned(one[at], MAP_SIDE, MAP_SIDE) for one, at in zip(flat, largest, strict=True)]
-    )
 
 
 def _attention(recorder: Recorder, part: RecordedPart) -> Array:
@@ -85,24 +81,6 @@ def _attention(recorder: Recorder, part: RecordedPart) -> Array:
             heads = as_array(weights)[:MAX_HEADS]
             return np.stack([thinned(head, MATRIX_SIDE, MATRIX_SIDE) for head in heads])
     return NO_MAPS
-
-
-def _all_outputs(session: Session, part: RecordedPart, samples: FixedSamples) -> Array | None:
-    """Output of a module for all fixed samples; None of a function, or if it has another form."""
-    module, found = part.module, list[Any]()
-    if module is None or not (samples.cut and samples.whole):
-        return None
-    hook = after_forward(module, lambda _, given, output: found.append(output))
-    try:
-        with every_module_called():
-            evaluated(session.model, samples.arguments)
-    finally:
-        hook.remove()
-    output = found[-1] if found else None
-    output = output[0] if isinstance(output, tuple) and output else output
-    if not isinstance(output, torch.Tensor) or output.ndim < 2 or len(output) != samples.count:
-        return None
-    return as_array(output)
 
 
 def _with_units(detail: PartDetail, outputs: Array | None) -> PartDetail:
