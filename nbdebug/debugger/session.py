@@ -112,7 +112,12 @@ class DebuggerSession:
         return cast(ModelSummary, self._client.do(SummarizeModel()))
 
     def network(
-        self, sample: int = 0, show: Show = "activations", part: str = "", data: Any = None
+        self,
+        sample: int = 0,
+        show: Show = "activations",
+        part: str = "",
+        data: Any = None,
+        index: int | None = None,
     ) -> NetworkPicture:
         """Picture of the network: its parts, and what each gives for one fixed sample.
 
@@ -128,13 +133,14 @@ class DebuggerSession:
                 in `detail`.
             data: other samples to look at from now on: a batch as training reads it, or inputs
                 alone.
+            index: of a sample in the training data to look at instead, such as a worst one.
 
         Raises:
             ArgumentError: sample or show make no sense, or there is no such part.
             DataError: there is no such sample, or there are no data.
             ModelError: no call of the model was seen yet.
         """
-        return cast(NetworkPicture, self._client.do(LookInside(sample, show, part, data)))
+        return cast(NetworkPicture, self._client.do(LookInside(sample, show, part, data, index)))
 
     def explain(
         self,
@@ -142,6 +148,7 @@ class DebuggerSession:
         method: Method = "saliency",
         of: int | None = None,
         layer: str = "",
+        index: int | None = None,
     ) -> Attribution:
         """Attribute an output of the model to the inputs of one fixed sample, see `network`.
 
@@ -153,6 +160,7 @@ class DebuggerSession:
                 the output of their embedding.
             of: index of the output, None for that of the target, else the largest one.
             layer: of Grad-CAM; "" for the last one with maps [H, W].
+            index: of a sample in the training data to explain instead, such as a worst one.
 
         Raises:
             ArgumentError: there is no such method, output or layer.
@@ -160,7 +168,7 @@ class DebuggerSession:
             ModelError: the model has no inputs or outputs that can be explained.
             Exception: whatever the model raised. Training is as it was.
         """
-        return cast(Attribution, self._client.do(Explain(sample, method, of, layer)))
+        return cast(Attribution, self._client.do(Explain(sample, method, of, layer, index)))
 
     def embedding(
         self, part: str = "", method: Projection = "pca", losses: bool = True

@@ -36,19 +36,23 @@ class LookInsideHandler(Handler[LookInside]):
     def handle(self, command: LookInside, progress: TaskProgress) -> NetworkPicture:
         if command.data is not None:
             self.training.fixed.exchange(command.data)
-        self._latest = replace(command, data=None)
-        made = self._make()
+        before, self._latest = self._latest, replace(command, data=None)
+        try:
+            made = self._make()
+        except BaseException:
+            self._latest = before
+            raise
         if command.part and made.detail is None:
             names = [part.name for part in made.structure.parts]
             raise ArgumentError(unknown_name("part", command.part, names))
         return made
 
     def _make(self) -> NetworkPicture:
-        training = self.training
-        samples = training.fixed.of_training()
-        return training.publish(
-            network_picture(training.session, samples, self._latest, training.first_checkpoint)
-        )
+        training, wanted = self.training, self._latest
+        fixed, first = training.fixed, training.first_checkpoint
+        single = None if wanted.index is None else fixed.of_index(wanted.index)
+        samples = fixed.of_training()
+        return training.publish(network_picture(training.session, samples, wanted, first, single))
 
 
 class PredictHandler(Handler[Predict]):
@@ -89,8 +93,9 @@ class ExplainHandler(Handler[Explain]):
     command = Explain
 
     def handle(self, command: Explain, progress: TaskProgress) -> Attribution:
-        training = self.training
-        return training.publish(explain(training.session, training.fixed.of_training(), command))
+        training, index, fixed = self.training, command.index, self.training.fixed
+        samples = fixed.of_training() if index is None else fixed.of_index(index)
+        return training.publish(explain(training.session, samples, command))
 
 
 class EmbedHandler(Handler[Embed]):

@@ -16,6 +16,8 @@ from nbdebug.core.results.inside.part_values import PartValues
 from nbdebug.core.results.inside.structure import Structure
 
 Show = Literal["activations", "gradients"]
+# Number of a sample that is none of the fixed ones.
+NO_FIXED = -1
 SHOWN: tuple[Show, ...] = ("activations", "gradients")
 
 
@@ -24,8 +26,9 @@ class NetworkPicture:
     """Structure of a network and, for one fixed sample, the values of every part.
 
     Attributes:
-        step: of training; sample: number of the sample among the fixed ones.
-        samples: how many there are; origin: where they come from; index: in that data.
+        step: of training; sample: number of the sample among the fixed ones, -1 for another one.
+        samples: how many fixed ones there are.
+        origin: where the sample comes from; index: in that data.
         target: of the sample, None where it is unknown.
         values: by name of the part.
         show: kind of the values; reason: why there are none, "" if there are.
@@ -59,10 +62,11 @@ class NetworkPicture:
 
     def __repr__(self) -> str:
         failed = self.structure.error
+        sample = self.sample if self.sample != NO_FIXED else f"{self.index} of {self.origin}"
         end = f", fails at {failed.title}: {failed.error}" if failed is not None else ""
         return (
             f"NetworkPicture(step {self.step}, {len(self.structure.parts)} parts, "
-            f"{self.show} of sample {self.sample}{end})"
+            f"{self.show} of sample {sample}{end})"
         )
 
     def _repr_html_(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 
 from nbdebug.core.results.inside.predicted_step import PredictedStep
 from nbdebug.core.results.inside.prediction_frames import mean_score, worst
@@ -93,12 +94,22 @@ def as_html(found: RecordedPredictions) -> str:
     return "".join(parts)
 
 
-def error_table(found: RecordedPredictions, one: PredictedStep, top: int = MAX_LISTED) -> str:
-    """Table of the worst samples with their pictures, "" if none is wrong."""
+def error_table(
+    found: RecordedPredictions,
+    one: PredictedStep,
+    top: int = MAX_LISTED,
+    tools: Callable[[int], str] | None = None,
+) -> str:
+    """Table of the worst samples with their pictures, "" if none is wrong.
+
+    Args:
+        tools: makes the HTML of the second cell of a sample, None for no such cell.
+    """
     listed, room = worst(found, one, top), MAX_PICTURE_BYTES
     if not listed:
         return ""
-    names = (f'<th style="{CELL_STYLE};white-space:nowrap">{name}</th>' for name in headings(found))
+    titles = headings(found) if tools is None else (headings(found)[0], "", *headings(found)[1:])
+    names = (f'<th style="{CELL_STYLE};white-space:nowrap">{name}</th>' for name in titles)
     head = "".join(names)
     body = ""
     for position in listed:
@@ -110,6 +121,7 @@ def error_table(found: RecordedPredictions, one: PredictedStep, top: int = MAX_L
             row[-1] = (
                 f'<img src="{picture}" width="40" alt="{said}" style="image-rendering:pixelated">'
             )
+        row[1:1] = [] if tools is None else [tools(position)]
         body += "<tr>" + "".join(f'<td style="{CELL_STYLE}">{cell}</td>' for cell in row) + "</tr>"
     return (
         f'<div style="overflow-x:auto"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'

@@ -11,7 +11,8 @@ from torch import nn
 from nbdebug.model.module.forward import leaves, some_samples
 from nbdebug.model.module.hooks import after_forward
 from nbdebug.training.engine.session import Session
-from nbdebug.training.tasks.inside.fixed_samples import FixedSamples, evaluated
+from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
+from nbdebug.training.tasks.inside.looking import evaluated
 from nbdebug.training.tasks.inside.structure import every_module_called
 
 # Up to so many numbers go through the model at once, more in batches as training has them.

@@ -16,7 +16,8 @@ from nbdebug.model.module.forward import leaves, with_leaves
 from nbdebug.model.module.hooks import after_forward
 from nbdebug.model.module.names import Layer, layers
 from nbdebug.training.engine.session import Session
-from nbdebug.training.tasks.inside.fixed_samples import FixedSamples, looking
+from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
+from nbdebug.training.tasks.inside.looking import looking
 from nbdebug.training.tasks.inside.structure import every_module_called
 from nbdebug.training.tasks.inside.values import as_array
 
@@ -27,6 +28,9 @@ PATH_POINTS, PATCHES, MAX_OCCLUDED = 32, 8, 256
 def explain(session: Session, samples: FixedSamples, command: Explain) -> Attribution:
     """Attribute an output to the inputs; one sample goes through the model at a time.
 
+    Args:
+        samples: the fixed ones, or that with the index of the command.
+
     Raises:
         DataError: there is no such sample. ArgumentError: there is no such output or layer.
         ModelError: the model has no inputs that can be explained.
@@ -34,13 +38,13 @@ def explain(session: Session, samples: FixedSamples, command: Explain) -> Attrib
     """
     if not samples.whole:
         raise ModelError("step_fn does not call the model as a whole: it has no inputs to explain.")
-    one = samples.only(command.sample).fresh
+    one = samples.only(command.sample if command.index is None else 0).fresh
     with looking(session), every_module_called(), torch.enable_grad():
         model = _Explained(session.model, one, command.of)
         values, place, gap = METHODS[command.method](model, command.layer)
         return Attribution(
             command.method, session.step, command.sample, model.of, model.output,
-            as_array(values), as_array(model.shown), place, gap,
+            as_array(values), as_array(model.shown), place, gap, command.index,
         )  # fmt: skip
 
 

@@ -20,7 +20,8 @@ from nbdebug.model.module.names import stable_name
 from nbdebug.model.structure.recorder import RecordedPart, Recorder
 from nbdebug.training.engine.session import Session
 from nbdebug.training.tasks.inside.all_outputs import all_outputs
-from nbdebug.training.tasks.inside.fixed_samples import FixedSamples, looking
+from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
+from nbdebug.training.tasks.inside.looking import looking
 from nbdebug.training.tasks.inside.structure import recorded
 from nbdebug.training.tasks.inside.values import as_array
 

@@ -20,7 +20,8 @@ from nbdebug.model.predicting.loss_calls import LossCalls
 from nbdebug.model.predicting.reading import first_tensor, read, sample_targets
 from nbdebug.training.engine.session import Session
 from nbdebug.training.tasks.inside.decision_regions import grid_of, regions_of
-from nbdebug.training.tasks.inside.fixed_samples import FixedSamples, evaluated, looking
+from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
+from nbdebug.training.tasks.inside.looking import evaluated, looking
 from nbdebug.training.tasks.inside.shown_samples import as_points, shown_inputs, two_inputs
 
 # Up to so many numbers go through the model at once, more in batches as training has them.
