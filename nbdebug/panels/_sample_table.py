@@ -32,8 +32,8 @@ RELABEL_TIP = (
 )
 UNDO_TIP = "Train on this sample again as it is in the data. Takes effect at the next batch."
 LOOK_TIP = (
-    "Show what each part of the network gives for this sample, and which inputs its output depends "
-    "on. Training does not change."
+    "Look inside: show what each part of the network gives for this sample, and which inputs its "
+    "output depends on. Training does not change."
 )
 CLOSE_TIP = "Hide this table. Takes effect at once."
 InForce = tuple[tuple[int, ...], dict[int, Any]]
@@ -83,14 +83,14 @@ def _tools(sample: WorstSample, in_force: InForce, available: set[str]) -> str:
     )
 
 
-def look_inside(sample: str) -> str:
+def look_inside(sample: str, label: str = "Look inside") -> str:
     """Button that shows activations and saliency of a sample.
 
     Args:
         sample: value of the option of the samples.
     """
     also = {EXPLAIN: "saliency"}
-    return choice_button("Look inside", SAMPLE, sample, PictureOfNetwork.tab, LOOK_TIP, also)
+    return choice_button(label, SAMPLE, sample, PictureOfNetwork.tab, LOOK_TIP, also)
 
 
 def _undo_buttons(excluded: tuple[int, ...], relabelled: dict[int, Any]) -> Iterator[str]:

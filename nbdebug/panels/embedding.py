@@ -20,7 +20,7 @@ from nbdebug.plots.theme import COLOURS, GREY
 
 METHOD, COLOUR = "inside_embedding", "inside_colour"
 BY_TARGET, BY_LOSS = "target", "loss"
-MAX_NAMED, MARGIN = 12, 1.1
+MAX_NAMED, MARGIN, DARKEST = 12, 1.1, 64
 DOT_COLUMNS = ("x", "y", "colour", "target", "loss", "sample")
 VIEW = "embedding"
 
@@ -111,7 +111,7 @@ class EmbeddingPlot(Panel):
         losses = found.losses
         if wanted[2] == BY_LOSS and losses is not None and np.isfinite(losses).any():
             low, high = np.nanmin(losses), np.nanmax(losses)
-            text += f" Loss: {low:.3g} is dark blue, {high:.3g} yellow."
+            text += f" Colours by rank: blue for a loss of {low:.3g}, yellow for {high:.3g}."
         elif len(found.points) and found.reason:
             text += f" {found.reason}"
         again = PlotAction(
@@ -131,7 +131,7 @@ def _dots(found: Embedding, colour: str) -> Values:
     values = found.losses if colour == BY_LOSS else found.targets
     drawn = [GREY] * count
     if values is not None:
-        drawn = _scaled(values)
+        drawn = _ranked(values)
         if colour == BY_TARGET and found.classes:
             drawn = [COLOURS[int(one) % len(COLOURS)] for one in values]
     return {
@@ -144,12 +144,15 @@ def _dots(found: Embedding, colour: str) -> Values:
     }
 
 
-def _scaled(values: Array) -> list[str]:
-    """Colours from the lowest value to the highest; grey for NaN and Inf."""
-    known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-    shares = np.clip((values - low) / ((high - low) or 1.0), 0, 1)
-    return [GREY if np.isnan(one) else Viridis256[int(one * 255)] for one in shares.tolist()]
+def _ranked(values: Array) -> list[str]:
+    """Colours by rank, since a few losses may be far larger than all others; grey for NaN, Inf."""
+    known = np.isfinite(values)
+    lower = (values[known, None] > values[None, known]).sum(axis=1)
+    drawn = np.full(len(values), GREY, dtype=object)
+    # The darkest colours are not seen on a dark page.
+    span = (len(Viridis256) - 1 - DARKEST) / max(int(lower.max(initial=0)), 1)
+    drawn[known] = [Viridis256[DARKEST + int(rank * span)] for rank in lower]
+    return [str(one) for one in drawn]
 
 
 def _texts(values: Array | None, count: int) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.inside.predicted_step import PredictedSamples
 from nbdebug.core.results.inside.prediction_text import error_table, sentence
 from nbdebug.panels._predictions import TAB, changed, offer_latest, shown, use
 from nbdebug.panels._sample_table import look_inside
@@ -18,7 +21,7 @@ class PredictionErrors(Panel):
     tab = TAB
     order = 27
     title = "Worst errors"
-    help = "of classes: the most confident"
+    help = "of classes: the most confident; a click on a sample looks inside"
     height = 120
 
     def build(self) -> None:
@@ -31,7 +34,9 @@ class PredictionErrors(Panel):
         if not changed(self, one, snapshot.status.state == "closed"):
             return
         live = snapshot.status.state != "closed"
-        page = error_table(found, one, tools=_tool if live else None)
+        # The number alone: the panel is half as wide as the page.
+        tools = partial(_named_button, found.samples)
+        page = error_table(found, one, tools=tools if live else None)
         if found.samples.targets is None:
             page = f'<div class="nbd-quiet">{UNKNOWN}</div>'
         elif not page:
@@ -39,5 +44,5 @@ class PredictionErrors(Panel):
         self.context.sink.set_section(self.name, "0", page)
 
 
-def _tool(position: int) -> str:
-    return look_inside(f"{position}")
+def _named_button(samples: PredictedSamples, position: int) -> str:
+    return look_inside(f"{position}", f"{samples.name(position)}")

@@ -103,10 +103,15 @@ def test_points_have_the_colours_of_their_classes_and_middles_are_named(
 def test_by_loss_the_scale_is_said_and_nan_is_grey(dashboard: Dashboard) -> None:
     dashboard.choose(method="pca", colour="loss")
     page = dashboard.shows(found(losses=np.array([0.0, 1.0, np.nan, 2.0])))
+    text = page.actions["embedding"].text
     colours = page.of(dashboard.panel.dots)["colour"]
     assert colours[2] == GREY
     assert len(set(colours)) == 4
-    assert "Loss: 0 is dark blue, 2 yellow." in page.actions["embedding"].text
+    alike = dashboard.shows(found(losses=np.array([0.0, 0.0, np.nan, np.inf])))
+    colours = alike.of(dashboard.panel.dots)["colour"]
+    assert colours[0] == colours[1] != GREY
+    assert colours[2:] == [GREY, GREY]
+    assert "blue for a loss of 0, yellow for 2." in text
 
 
 def test_tsne_is_made_again_by_a_button(dashboard: Dashboard) -> None:

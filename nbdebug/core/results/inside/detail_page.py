@@ -32,7 +32,8 @@ def detail_page(picture: NetworkPicture, part: Part) -> str:
         f'<span class="nbd-label">{label}</span><span>{html.escape(text)}</span>'
         for label, text in facts
     )
-    pictures = "" if detail is None else _pictures(detail, part)
+    drawn = "" if detail is None else _pictures(detail, part)
+    pictures = f'<div class="nbd-figures">{drawn}</div>' if drawn else ""
     head = f"<b>{html.escape(part.title)}</b>"
     return f'<div class="nbd-detail">{head}<div class="nbd-facts">{rows}</div>{pictures}</div>'
 

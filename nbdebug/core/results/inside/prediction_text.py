@@ -103,13 +103,12 @@ def error_table(
     """Table of the worst samples with their pictures, "" if none is wrong.
 
     Args:
-        tools: makes the HTML of the second cell of a sample, None for no such cell.
+        tools: makes the HTML of the name of a sample, None for its text.
     """
     listed, room = worst(found, one, top), MAX_PICTURE_BYTES
     if not listed:
         return ""
-    titles = headings(found) if tools is None else (headings(found)[0], "", *headings(found)[1:])
-    names = (f'<th style="{CELL_STYLE};white-space:nowrap">{name}</th>' for name in titles)
+    names = (f'<th style="{CELL_STYLE};white-space:nowrap">{name}</th>' for name in headings(found))
     head = "".join(names)
     body = ""
     for position in listed:
@@ -121,7 +120,7 @@ def error_table(
             row[-1] = (
                 f'<img src="{picture}" width="40" alt="{said}" style="image-rendering:pixelated">'
             )
-        row[1:1] = [] if tools is None else [tools(position)]
+        row[0] = row[0] if tools is None else tools(position)
         body += "<tr>" + "".join(f'<td style="{CELL_STYLE}">{cell}</td>' for cell in row) + "</tr>"
     return (
         f'<div style="overflow-x:auto"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
