@@ -20,7 +20,7 @@ from nbdebug.plots.theme import COLOURS, GREY
 
 METHOD, COLOUR = "inside_embedding", "inside_colour"
 BY_TARGET, BY_LOSS = "target", "loss"
-MAX_NAMED, MARGIN, DARKEST = 12, 1.1, 64
+MARGIN, DARKEST = 1.1, 64
 DOT_COLUMNS = ("x", "y", "colour", "target", "loss", "sample")
 VIEW = "embedding"
 
@@ -99,9 +99,9 @@ class EmbeddingPlot(Panel):
             sink.set_data(self.middles, {"x": [], "y": [], "text": []})
             return
         for at, ends in enumerate((self.figure.x_range, self.figure.y_range)):
-            middle, half = fitted(found.points[:, at : at + 1])
-            sink.set_prop(ends, "start", float(middle[0]) - MARGIN * half)
-            sink.set_prop(ends, "end", float(middle[0]) + MARGIN * half)
+            middle, half = fitted(found.points[:, at])
+            sink.set_prop(ends, "start", middle - MARGIN * half)
+            sink.set_prop(ends, "end", middle + MARGIN * half)
         sink.set_data(self.dots, _dots(found, colour))
         sink.set_data(self.middles, _middles(found))
         self.describe(samples=float(len(found.points)))
@@ -160,14 +160,10 @@ def _texts(values: Array | None, count: int) -> list[str]:
 
 
 def _middles(found: Embedding) -> Values:
-    """Number of each class at the median of its points, if there are few classes."""
-    names = np.unique(found.targets) if found.targets is not None and found.classes else ()
-    if found.targets is None or not 1 < len(names) <= MAX_NAMED:
-        return {"x": [], "y": [], "text": []}
-    places = [np.nanmedian(found.points[found.targets == name], axis=0) for name in names]
-    known = [at for at, place in enumerate(places) if np.isfinite(place).all()]
+    """Number of each class at the middle of its points."""
+    named = found.middles()
     return {
-        "x": np.array([places[at][0] for at in known]),
-        "y": np.array([places[at][1] for at in known]),
-        "text": [f"{names[at]:g}" for at in known],
+        "x": np.array([x for x, _ in named.values()]),
+        "y": np.array([y for _, y in named.values()]),
+        "text": list(named),
     }

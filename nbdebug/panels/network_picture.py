@@ -8,7 +8,7 @@ from nbdebug.core.commands.inside import LookInside
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.inside.detail_page import detail_page
 from nbdebug.core.results.inside.network_page import network_page
-from nbdebug.core.results.inside.network_picture import NO_FIXED, NetworkPicture
+from nbdebug.core.results.inside.network_picture import NetworkPicture
 from nbdebug.core.results.inside.structure import Structure
 from nbdebug.core.results.network import ends_of, range_title
 from nbdebug.panels.base import Panel
@@ -116,14 +116,8 @@ def _said(picture: NetworkPicture) -> str:
         shapes = ", ".join(map(str, failed.given))
         end = f" It was called with {shapes}." if shapes else ""
         return f"The model fails at {failed.title}: {failed.error}.{end}"
-    target = "" if picture.target is None else f", target {picture.target:.4g}"
-    if picture.sample == NO_FIXED:
-        return f"Step {picture.step:,}, sample {picture.index} of {picture.origin}{target}."
-    index = "" if picture.index is None else f", index {picture.index:,}"
-    return (
-        f"Step {picture.step:,}, sample {picture.sample} of {picture.samples} from "
-        f"{picture.origin}{index}{target}."
-    )
+    place = picture.place
+    return f"{place[0].upper()}{place[1:]}."
 
 
 def _blocks(structure: Structure, block: str) -> list[tuple[str, str]]:

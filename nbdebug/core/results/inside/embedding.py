@@ -14,7 +14,8 @@ from nbdebug.core.records import Array
 Projection = Literal["pca", "tsne"]
 PROJECTIONS: tuple[Projection, ...] = get_args(Projection)
 PROJECTION_TITLES = {"pca": "PCA", "tsne": "t-SNE"}
-SIDE, MARGIN, RADIUS = 320, 10, 3.5
+WIDTH, HEIGHT, MARGIN, RADIUS = 520, 300, 10, 3.5
+MAX_NAMED = 12
 # Okabe and Ito 2008, as in plots.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C8C8C")
 
@@ -63,6 +64,20 @@ class Embedding:
         """Index of a sample in its data, else its number."""
         return position if self.indices is None else self.indices[position]
 
+    def middles(self) -> dict[str, tuple[float, float]]:
+        """Median of the points of each class, by its number; {} without classes, or with many."""
+        names = np.unique(self.targets) if self.targets is not None and self.classes else ()
+        if self.targets is None or not 1 < len(names) <= MAX_NAMED:
+            return {}
+        found = {}
+        for name in names:
+            points = self.points[self.targets == name]
+            points = points[np.isfinite(points).all(axis=1)]
+            if len(points):
+                x, y = np.median(points, axis=0).tolist()
+                found[f"{name:g}"] = (x, y)
+        return found
+
     def to_frame(self) -> pd.DataFrame:
         """One row per sample: number among the fixed ones, index, x, y, target, loss."""
         count = len(self.points)
@@ -88,31 +103,42 @@ class Embedding:
         return said + _drawn(self)
 
 
-def fitted(points: Array) -> tuple[Array, float]:
-    """Middle [2] of the finite points, and half of the side of the square around them."""
-    known = points[np.isfinite(points).all(axis=1)]
+def fitted(values: Array) -> tuple[float, float]:
+    """Middle of the finite values along one axis, and half of their range, 1 for none."""
+    known = values[np.isfinite(values)]
     if not len(known):
-        return np.zeros(2), 1.0
-    low, high = known.min(axis=0), known.max(axis=0)
-    return (low + high) / 2, float((high - low).max()) / 2 or 1.0
+        return 0.0, 1.0
+    low, high = float(known.min()), float(known.max())
+    return (low + high) / 2, (high - low) / 2 or 1.0
 
 
 def _drawn(found: Embedding) -> str:
-    """SVG of the points, in the colours of their classes."""
-    middle, half = fitted(found.points)
-    scale = (SIDE / 2 - MARGIN) / half
+    """SVG of the points in the colours of their classes, with the number of each class."""
+    places = _pixels(found, found.points)
     dots = ""
-    for at, (x, y) in enumerate(found.points):
+    for at, (x, y) in enumerate(places):
         if not (np.isfinite(x) and np.isfinite(y)):
             continue
-        known = found.targets is not None
-        target = float(found.targets[at]) if found.targets is not None else 0.0
-        colour = COLOURS[int(target) % len(COLOURS)] if known and found.classes else COLOURS[0]
-        title = f"sample {found.name(at)}" + (f", target {target:g}" if known else "")
-        place = (
-            f'cx="{SIDE / 2 + (x - middle[0]) * scale:.1f}" '
-            f'cy="{SIDE / 2 - (y - middle[1]) * scale:.1f}"'
-        )
+        title, colour = f"sample {found.name(at)}", COLOURS[0]
+        if found.targets is not None:
+            target = float(found.targets[at])
+            title += f", target {target:g}"
+            colour = COLOURS[int(target) % len(COLOURS)] if found.classes else colour
+        place = f'cx="{x:.1f}" cy="{y:.1f}"'
         dots += f'<circle {place} r="{RADIUS}" fill="{colour}"><title>{title}</title></circle>'
+    for name, (x, y) in found.middles().items():
+        style = 'text-anchor="middle" dominant-baseline="middle" font-weight="bold"'
+        ((left, top),) = _pixels(found, np.array([[x, y]]))
+        dots += f'<text x="{left:.1f}" y="{top:.1f}" fill="currentColor" {style}>{name}</text>'
     label = html.escape(found.said)
-    return f'<svg width="{SIDE}" height="{SIDE}" role="img" aria-label="{label}">{dots}</svg>'
+    return f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{label}">{dots}</svg>'
+
+
+def _pixels(found: Embedding, points: Array) -> Array:
+    """Places in the drawing of points [K, 2] of the plane."""
+    placed = []
+    for at, size in enumerate((WIDTH, HEIGHT)):
+        middle, half = fitted(found.points[:, at])
+        share = (points[:, at] - middle) / half * (-1 if at else 1)
+        placed.append(size / 2 + share * (size / 2 - MARGIN))
+    return np.stack(placed, axis=1)

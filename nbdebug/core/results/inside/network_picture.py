@@ -49,6 +49,18 @@ class NetworkPicture:
     reason: str = ""
     detail: PartDetail | None = None
 
+    @property
+    def place(self) -> str:
+        """Step and sample as text."""
+        target = "" if self.target is None else f", target {self.target:.4g}"
+        if self.sample == NO_FIXED:
+            return f"step {self.step:,}, sample {self.index} of {self.origin}{target}"
+        index = "" if self.index is None else f", index {self.index:,}"
+        return (
+            f"step {self.step:,}, sample {self.sample} of {self.samples} from "
+            f"{self.origin}{index}{target}"
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """The table of `Structure.to_frame()` with mean, std, low, high, zeros and broken."""
         frame = self.structure.to_frame()
