@@ -95,7 +95,7 @@ class ExplainHandler(Handler[Explain]):
     def handle(self, command: Explain, progress: TaskProgress) -> Attribution:
         training, index, fixed = self.training, command.index, self.training.fixed
         samples = fixed.of_training() if index is None else fixed.of_index(index)
-        return training.publish(explain(training.session, samples, command))
+        return training.publish(explain(training.session, samples, command, progress))
 
 
 class EmbedHandler(Handler[Embed]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from nbdebug.core.results.inside.structure import Part
 if TYPE_CHECKING:
     from nbdebug.core.results.inside.network_picture import NetworkPicture
 
-SMALL_SHARE = 0.001
+SMALL_SHARE, MAX_LISTED = 0.001, 8
 
 
 def detail_page(picture: NetworkPicture, part: Part) -> str:
@@ -109,8 +110,10 @@ def _units(detail: PartDetail | None) -> list[tuple[str, str]]:
         rows.append(("Weights moved", moved))
     if detail.units:
         dead = f"{len(detail.dead)} of {detail.units} are 0 for all {detail.samples} samples"
-        dead += f": {', '.join(map(str, detail.dead[:8]))}" if detail.dead else ""
-        rows.append(("Dead", dead + (" …" if len(detail.dead) > 8 else "")))
+        rows.append(("Dead", dead + _listed(detail.dead)))
+    if detail.saturated:
+        edge = f"{len(detail.saturated)} of {detail.units} are at a limit for most values"
+        rows.append(("Saturated", edge + _listed(detail.saturated)))
     if detail.excited:
         most = detail.excited[0]
         others = ", ".join(str(unit.number) for unit in detail.excited[1:])
@@ -118,6 +121,11 @@ def _units(detail: PartDetail | None) -> list[tuple[str, str]]:
         top = ", ".join(map(str, most.top))
         rows.append(("Samples", f"unit {most.number} is largest for sample {top}"))
     return rows
+
+
+def _listed(units: Sequence[int]) -> str:
+    more = " …" if len(units) > MAX_LISTED else ""
+    return f": {', '.join(map(str, units[:MAX_LISTED]))}{more}" if units else ""
 
 
 def _bands(detail: PartDetail) -> str:

@@ -44,7 +44,8 @@ class PartDetail:
         dtype: of its values; tiny, huge: share of values that are not 0 and below the smallest
             normal number of float16, and above its largest number.
         units: how many channels there are; dead: numbers of those that are 0 for all fixed
-            samples; excited: those with the largest means of magnitudes.
+            samples; saturated: of those at a limit of the activation for most values.
+        excited: numbers of those with the largest means of magnitudes.
         samples: number of samples that the units were seen with.
     """
 
@@ -63,5 +64,6 @@ class PartDetail:
     huge: float = 0.0
     units: int = 0
     dead: tuple[int, ...] = ()
+    saturated: tuple[int, ...] = ()
     excited: tuple[Unit, ...] = ()
     samples: int = 0

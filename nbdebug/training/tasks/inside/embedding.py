@@ -15,11 +15,11 @@ from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Array
 from nbdebug.core.results.inside.embedding import Embedding
 from nbdebug.errors import ArgumentError, MissingPackageError
-from nbdebug.model.module.forward import some_samples
+from nbdebug.model.module.forward import leaves, some_samples, tensors_of
 from nbdebug.model.module.names import stable_name
 from nbdebug.model.structure.recorder import RecordedPart, Recorder
 from nbdebug.training.engine.session import Session
-from nbdebug.training.tasks.inside.all_outputs import all_outputs
+from nbdebug.training.tasks.inside.all_outputs import AllOutputs, all_outputs
 from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
 from nbdebug.training.tasks.inside.looking import looking
 from nbdebug.training.tasks.inside.structure import recorded
@@ -31,6 +31,7 @@ MAX_CLASSES = 100
 TSNE_FEATURES, PERPLEXITY, MIN_SAMPLES = 50, 30.0, 3
 NO_ROWS = "{0} does not give one row of a tensor for each sample."
 NO_MODULE = "{0} is a function: only outputs of modules are projected."
+TOO_FEW = "Two axes need at least three samples, there are {0}."
 NO_CUT = "Single samples cannot be taken out of these data."
 NO_LOSS = "The loss of single samples is unknown."
 
@@ -51,17 +52,19 @@ def embedding(session: Session, samples: FixedSamples, command: Embed) -> Embedd
         name, reduced = stable_name(part.name), _Reduced()
         if part.module is None:
             return _without(session, name, command, NO_MODULE.format(name))
-        outputs, given = all_outputs(session, part.module, samples, reduced)
-        if outputs is None:
+        seen = all_outputs(session, part.module, samples, recorder.largest, reduced)
+        if seen is None:
             return _without(session, name, command, NO_ROWS.format(name))
-        if samples.count < MIN_SAMPLES:
-            return _without(session, name, command, f"{samples.count} samples span no plane.")
-        losses, reason = _losses(session, samples, given) if command.losses else (None, "")
-    points, shares = PROJECTIONS[command.method](as_array(outputs))
+        count = len(seen.reduced)
+        if count < MIN_SAMPLES:
+            return _without(session, name, command, TOO_FEW.format(count))
+        losses, reason = _losses(session, samples, seen) if command.losses else (None, "")
+    points, shares = PROJECTIONS[command.method](as_array(seen.reduced))
     targets, classes = _targets(samples)
     return Embedding(
         session.step, name, command.method, points, shares, reduced.features, samples.origin,
-        samples.indices, targets, classes, losses, reason,
+        None if samples.indices is None else samples.indices[:count],
+        None if targets is None else targets[:count], classes, losses, reason,
     )  # fmt: skip
 
 
@@ -135,28 +138,34 @@ def _targets(samples: FixedSamples) -> tuple[Array | None, bool]:
     return values, len(np.unique(values)) <= MAX_CLASSES
 
 
-def _losses(
-    session: Session, samples: FixedSamples, outputs: list[Any]
-) -> tuple[Array | None, str]:
+def _losses(session: Session, samples: FixedSamples, seen: AllOutputs) -> tuple[Array | None, str]:
     """Loss of each sample; None, and why, where it is unknown."""
     if samples.batch is None:
         return None, NO_LOSS
-    loss_fn, found = session.loss_fn, list[float]()
+    count, loss_fn = len(seen.reduced), session.loss_fn
     try:
-        if loss_fn is None:
-            for at in range(samples.count):
-                loss = session.evaluate(samples.only(at).fresh.batch)[0]
-                found.append(float(loss.detach().sum()))
-            return np.array(found), ""
-        size = -(-samples.count // len(outputs))
-        for at in range(samples.count):
-            row = slice(at % size, at % size + 1)
-            targets = some_samples(samples.targets, slice(at, at + 1))
-            loss = loss_fn(some_samples(outputs[at // size], row), targets)
-            found.append(float(loss.detach().sum()))
+        if loss_fn is None or not all(_has_rows(one) for one in seen.model):
+            # Each sample goes through the model again.
+            found = [session.evaluate(samples.only(at).fresh.batch)[0] for at in range(count)]
+        else:
+            found = [loss_fn(*_one(samples, seen, at)) for at in range(count)]
+        return np.array([float(loss.detach().sum()) for loss in found]), ""
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         return None, f"{NO_LOSS} {message_of(error)}"
-    return np.array(found), ""
+
+
+def _has_rows(outputs: Any) -> bool:
+    """Tell if outputs are tensors with one row for each sample, and nothing else."""
+    found = list(leaves(outputs))
+    known = all(isinstance(leaf, torch.Tensor | str) for leaf in found)
+    return known and len({len(one) if one.ndim else 0 for one in tensors_of(found)} - {0}) == 1
+
+
+def _one(samples: FixedSamples, seen: AllOutputs, at: int) -> tuple[Any, Any]:
+    """Outputs and targets of one sample."""
+    row = slice(at % seen.size, at % seen.size + 1)
+    outputs = some_samples(seen.model[at // seen.size], row)
+    return outputs, some_samples(samples.targets, slice(at, at + 1))
 
 
 def pca(values: Array, axes: int = 2) -> tuple[Array, tuple[float, ...]]:

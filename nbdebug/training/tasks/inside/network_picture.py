@@ -17,9 +17,9 @@ from nbdebug.model.module.forward import checked, leaves
 from nbdebug.model.module.names import stable_name
 from nbdebug.model.structure.recorder import Recorder
 from nbdebug.training.engine.session import Session
+from nbdebug.training.tasks.inside.details.part_detail import part_detail
 from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
 from nbdebug.training.tasks.inside.looking import looking
-from nbdebug.training.tasks.inside.part_detail import part_detail
 from nbdebug.training.tasks.inside.structure import recorded
 from nbdebug.training.tasks.inside.values import part_values
 from nbdebug.training.timeline.checkpoint import Checkpoint

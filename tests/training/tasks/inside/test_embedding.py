@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import copy
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -209,6 +210,32 @@ def test_what_cannot_be_projected_says_why() -> None:
             dbg.embedding(method="umap")  # type: ignore[arg-type]
         dbg.network(data=(X[:2], y[:2]))
         few = dbg.embedding("one")
-        assert "span no plane" in few.reason
+        assert "at least three samples" in few.reason
         assert few.to_frame().empty
-        assert "span no plane" in few._repr_html_()
+        assert "at least three samples" in few._repr_html_()
+
+
+def test_outputs_that_cannot_be_cut_are_made_again_for_each_loss() -> None:
+    @dataclass
+    class Found:
+        logits: torch.Tensor
+
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x: torch.Tensor) -> Found:
+            return Found(self.two(self.one(x).relu()))
+
+    def loss_fn(outputs: Found, y: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(outputs.logits, y)
+
+    X, y = torch.randn(20, 4), torch.arange(20) % 3
+    with nbd.Debugger(Wrapped(), (X, y), loss_fn, runs=None) as dbg:
+        found = dbg.embedding("one")
+        logits = dbg.model(X).logits.detach()
+        assert dbg.explain(2).output == pytest.approx(float(logits[2, y[2]]))
+    expected = nn.functional.cross_entropy(logits, y, reduction="none").detach().numpy()
+    assert found.losses is not None
+    assert np.allclose(found.losses, expected, atol=1e-6)

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 import numpy as np
 import torch
 
 from nbdebug.core.records import Array
-from nbdebug.core.results.inside.part_detail import NO_MAPS, PartDetail, Unit
+from nbdebug.core.results.inside.part_detail import NO_MAPS, PartDetail
 from nbdebug.model.module.names import stable_name
 from nbdebug.model.structure.attention import attention_weights
 from nbdebug.model.structure.recorder import RecordedPart, Recorder
 from nbdebug.training.engine.session import Session
 from nbdebug.training.tasks.inside.all_outputs import all_outputs
-from nbdebug.training.tasks.inside.filters import MATRIX_SIDE, with_weights
+from nbdebug.training.tasks.inside.details.filters import MATRIX_SIDE, with_weights
+from nbdebug.training.tasks.inside.details.units import UnitStatistics, with_units
 from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
 from nbdebug.training.tasks.inside.values import as_array, thinned
 from nbdebug.training.timeline.checkpoint import Checkpoint
 
 MAX_MAPS, MAP_SIDE = 64, 32
 MAX_HEADS, BINS = 16, 40
-MAX_EXCITED, MAX_TOP, MAX_DEAD = 6, 4, 1_000
 
 
 def part_detail(
@@ -57,8 +56,9 @@ def part_detail(
         tiny=float(((finite > 0) & (finite < half.tiny)).mean()) if finite.size else 0.0,
         huge=float((finite > half.max).mean()) if finite.size else 0.0,
     )
-    outputs = all_outputs(session, part.module, samples, lambda output: output)[0]
-    found = _with_units(found, None if outputs is None else as_array(outputs))
+    units = UnitStatistics(part.module)
+    seen = all_outputs(session, part.module, samples, recorder.largest, units)
+    found = with_units(found, None if seen is None else as_array(seen.reduced))
     return with_weights(found, session.model, part, first)
 
 
@@ -76,37 +76,8 @@ def _attention(recorder: Recorder, part: RecordedPart) -> Array:
         return NO_MAPS
     # What calls the function in a way of its own is not shown.
     with suppress(TypeError, RuntimeError, ValueError):
-        weights = attention_weights(part.module, part.kind, *recorder.arguments)
+        weights = attention_weights(part.module, part.kind, *recorder.arguments, MATRIX_SIDE)
         if weights is not None:
             heads = as_array(weights)[:MAX_HEADS]
             return np.stack([thinned(head, MATRIX_SIDE, MATRIX_SIDE) for head in heads])
     return NO_MAPS
-
-
-def _with_units(detail: PartDetail, outputs: Array | None) -> PartDetail:
-    """Add what channels [N, C, ...], or the features of a sequence [N, T, D], do."""
-    if outputs is None:
-        return detail
-    moved = np.moveaxis(outputs, -1, 1) if outputs.ndim == 3 else outputs
-    flat = np.nan_to_num(moved.reshape(*moved.shape[:2], -1))
-    means, active = flat.mean(axis=2), (flat != 0).mean(axis=(0, 2))
-    size = np.abs(flat).mean(axis=(0, 2))
-    dead = np.flatnonzero(active == 0.0)
-    order = np.argsort(-size, kind="stable")[:MAX_EXCITED]
-    excited = tuple(
-        Unit(
-            int(unit),
-            float(means[:, unit].mean()),
-            float(active[unit]),
-            tuple(map(int, np.argsort(-means[:, unit], kind="stable")[:MAX_TOP])),
-        )
-        for unit in order
-        if size[unit] > 0
-    )
-    return replace(
-        detail,
-        units=flat.shape[1],
-        dead=tuple(map(int, dead[:MAX_DEAD])),
-        excited=excited,
-        samples=len(flat),
-    )
