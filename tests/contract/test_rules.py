@@ -107,6 +107,7 @@ def test_every_rule_has_a_sick_training() -> None:
     # tests/checks/test_kept_weights.py.
     of_trainers = {
         "few_epochs",
+        "falling_reward",
         "kept_by_reference",
         "impossible_metric",
         "log_hides_nan",
@@ -116,6 +117,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "collapsed_embeddings",
         "cut_passes",
         "early_clipping",
+        "lost_batches",
         "one_sided_targets",
         "plateau_direction",
         "renewed_optimizer",
@@ -125,11 +127,13 @@ def test_every_rule_has_a_sick_training() -> None:
         "scaled_update",
         "schedule_use",
         "slow_average",
+        "summed_losses",
         "undivided_losses",
         "updates_in_eval",
         "updates_outside",
         "validation_in_train_mode",
         "validation_inputs",
+        "validation_rows",
     }
     sick = {rule for training in SICK_TRAININGS.values() for rule in training.rules}
     assert sick == set(RULES) - of_trainers

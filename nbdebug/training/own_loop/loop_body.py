@@ -101,9 +101,8 @@ class LoopBody(Handoff):
     def attended(self) -> bool:
         """False for one of several ranks, and in the main thread of a script, nobody attached."""
         attached = self.loop.history.results.of(Attendance, Attendance()).names
-        in_main = self.thread == threading.main_thread().ident
-        waits = bool(attached) or not in_main or ipython_shell() is not None
-        return waits and not self.state.together
+        alone, main = not self.state.together, threading.main_thread().ident
+        return alone and (bool(attached) or self.thread != main or ipython_shell() is not None)
 
     def give(self, batch: Any) -> None:
         self.state.runs += 1

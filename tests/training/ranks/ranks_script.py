@@ -54,7 +54,7 @@ def train(
     rates: dict[int, float] | None = None,
 ) -> list[float]:
     """Train; returns the gradient norm of each step, before clipping."""
-    rank, norms = dist.get_rank(), []
+    rank, norms = dist.get_rank(), list[float]()
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(1024, 8, generator=generator)
     targets = (inputs.sum(1) > 0).long()
