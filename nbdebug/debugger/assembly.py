@@ -23,7 +23,6 @@ from nbdebug.core.results.metric_names import MetricNames
 from nbdebug.core.unused_memory import tidy
 from nbdebug.debugger.client import Client, CommandValidator
 from nbdebug.debugger.run_name import default_name
-from nbdebug.debugger.several_ranks import join, make_queue
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.names import compiled_parts, measured_layers
 from nbdebug.probes.base import Probe
@@ -53,6 +52,7 @@ from nbdebug.training.tasks.trials.double_step import DoubleStep
 from nbdebug.training.tasks.trials.stopped_step import StoppedStep
 from nbdebug.training.timeline.disk.reader import read
 from nbdebug.training.timeline.timeline import Timeline
+from nbdebug.training.together import join, make_queue
 from nbdebug.training.worker import Worker
 
 UNCOUNTED = (
@@ -133,8 +133,7 @@ def assemble(
     _say_what_is_unusual(session, history)
     training = _training(setup, session, known, history)
     queue = make_queue(setup)
-    if setup.link is None:
-        training.diagnosis.ask = partial(_ask, training, queue)
+    training.diagnosis.ask = partial(_ask, training, queue)
     validator = CommandValidator(known, training.checks, training.loop.breakpoints, history)
     name = setup.name or default_name(setup.model)
     about = describe(session, setup, known.states())
@@ -143,10 +142,8 @@ def assemble(
     recorder, runs = _recording(history, name, about, location)
     worker = Worker(training, queue)
     join(queue, training)
-    return Parts(
-        training, queue, worker, validator, name, about, recorder, runs,
-        HomeProcess(),
-    )  # fmt: skip
+    home = HomeProcess()
+    return Parts(training, queue, worker, validator, name, about, recorder, runs, home)
 
 
 def _training(setup: Setup, session: Session, controls: ControlSet, history: History) -> Training:
@@ -188,6 +185,8 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
 
 def _ask(training: Training, queue: CommandQueue, names: tuple[str, ...]) -> None:
     """Let checks that rules ask for run, when training can afford them."""
+    if training.session.together:
+        return
     training.asked.expect()
     queue.put(AskChecks(names))
 

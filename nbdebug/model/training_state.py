@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from nbdebug.core.results.ranks import RankSpread
+from nbdebug.core.results.loops.ranks import RankSpread
 from nbdebug.model.activations.swap import Activations
 from nbdebug.model.batchnorm import BatchNorms
 from nbdebug.model.clipping.recurrent import RecurrentClipping
@@ -130,8 +130,7 @@ class TrainingState:
         self.metrics = metrics
         self.parameters: tuple[tuple[str, nn.Parameter], ...] = learnable(model)
         self.sharded = any(is_sharded(parameter) for _, parameter in self.parameters)
-        names = [name for name, _ in self.parameters]
-        self.clipping = Clipping(parameter_layers(names, model))
+        self.clipping = Clipping(parameter_layers([n for n, _ in self.parameters], model))
         # Tracing a model may run code of it, such as the power iteration of spectral_norm.
         with undisturbed(model):
             self.recurrent = RecurrentClipping(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from nbdebug.core.results.ranks import RankSpread
+from nbdebug.core.results.loops.ranks import RankSpread
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 

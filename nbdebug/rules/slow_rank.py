@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.core.results.ranks import RankSpread, Spread
+from nbdebug.core.results.loops.ranks import RankSpread, Spread
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.base import Rule
 

@@ -104,7 +104,7 @@ def test_what_explains_itself_in_a_circle_has_a_root_all_the_same() -> None:
 def test_every_rule_has_a_sick_training() -> None:
     # Trainers and loops of their own have these: tests/integrations, tests/training/own_loop; a
     # training that has ended: tests/rules/test_few_epochs.py, test_slow_average.py;
-    # tests/checks/test_kept_weights.py.
+    # tests/checks/test_kept_weights.py; several ranks: tests/training/ranks.
     of_trainers = {
         "few_epochs",
         "falling_reward",
@@ -118,6 +118,8 @@ def test_every_rule_has_a_sick_training() -> None:
         "cut_passes",
         "early_clipping",
         "lost_batches",
+        "ranks_apart",
+        "slow_rank",
         "one_sided_targets",
         "plateau_direction",
         "renewed_optimizer",

@@ -19,8 +19,8 @@ from nbdebug.core.commands.running import Run
 from nbdebug.core.contexts import contextmanager
 from nbdebug.debugger.debugger import Debugger
 from nbdebug.debugger.own_loop.cell_magic import offer_magic
+from nbdebug.debugger.own_loop.meet_ranks import met
 from nbdebug.debugger.own_loop.several import modules, optimizers, with_schedulers
-from nbdebug.debugger.several_ranks import met
 from nbdebug.elsewhere.listener import Serve
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import StepFn, detached

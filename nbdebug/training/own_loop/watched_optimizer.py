@@ -54,13 +54,14 @@ class WatchedOptimizer:
         self._groups = len(optimizer.param_groups)
         self._rate = math.nan
         self.longest, self.carries, self._compared = 0, False, 0
-        self.seconds = self._began = 0.0
+        self.seconds = 0.0
         self._without: int | None = None
         self._in_vain = False
         self.clear()
 
     def clear(self) -> None:
         """Begin a step."""
+        self._began = 0.0
         self.losses: list[torch.Tensor] = []
         self.found: Gradients | None = None
         self.seen: Gradients | None = None
@@ -81,11 +82,14 @@ class WatchedOptimizer:
             self._groups = groups
             self.parameters = held_by(self.name, self.optimizer, session)
 
+    def begin_waiting(self) -> None:
+        """Note that from now on to the update of this step ranks may wait for each other."""
+        self._began = self._began or time.perf_counter()
+
     def before_backward(self, session: TrainingState) -> Marks:
         """Mark gradients; losses whose gradients were used or cleared are dropped."""
         self._take_new_groups(session)
-        if not self.took:
-            self._began = time.perf_counter()
+        self.begin_waiting()
         before = gradient_marks(self.parameters)
         if self.marks is None and not self.carries and self._compared < MAX_COMPARED:
             self._see_scaled(before)

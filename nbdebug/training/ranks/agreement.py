@@ -6,97 +6,22 @@ import itertools
 import math
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from nbdebug.core.commands.base import Command
+from nbdebug.core.commands.examining import CompareRanks
 from nbdebug.core.commands.queue import Ticket, closed_error
-from nbdebug.core.commands.ranks import CompareRanks
 from nbdebug.core.error_text import describe_error
 from nbdebug.errors import ClosedError, RanksError
+from nbdebug.training.ranks.protocol import NO_SAY, Link, Order, Outcome, Where
 
-# Smaller than any number that a rank gives: it has no say.
-NO_SAY = -(2**62)
 MAX_STEPS = 2**40
 SPREAD_SECONDS = 2.0
 GONE = "Rank 0 does not reach the other ranks any more ({}): nothing can be changed."
-
-
-class Link(Protocol):
-    """What carries messages between ranks; each method but `wait` is called by all ranks at once.
-
-    Attributes:
-        rank: of this process, from 0 on; size: number of ranks.
-    """
-
-    rank: int
-    size: int
-
-    def wake(self, number: int) -> None:
-        """Say on rank 0 that a message of this number comes."""
-
-    def wait(self, number: int) -> bool:
-        """Wait on another rank for the message of this number; False if none came for long."""
-
-    def share(self, value: Any, source: int = 0) -> Any:
-        """Value of one rank, on all of them."""
-
-    def largest(self, numbers: Sequence[int]) -> list[int]:
-        """Largest of the numbers of all ranks, one by one."""
-
-    def total(self, numbers: Sequence[int]) -> list[int]:
-        """Sum of the numbers of all ranks, one by one."""
-
-    def leave(self) -> None:
-        """Say that this rank goes."""
-
-    def left(self) -> bool:
-        """Tell if a rank has said so."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a command on all ranks.
-
-    Attributes:
-        refused_by: the first rank that refused it, None if none did; why: its reason.
-        applied: True if a rank applied it; old: the value of a control before, there.
-        apart: True if the weights of the ranks differ now.
-    """
-
-    refused_by: int | None = None
-    why: str = ""
-    applied: bool = True
-    old: Any = None
-    apart: bool = False
-
-
-class Where(NamedTuple):
-    """Place of a rank.
-
-    Attributes:
-        step: the next one; over: True without a loop; moves: True while training runs.
-    """
-
-    step: int
-    over: bool
-    moves: bool
-
-
-@dataclass
-class Order:
-    """A command that all ranks apply before one step.
-
-    Attributes:
-        place: loop and step before which it is applied; tickets: of the command, and of the
-            comparison behind it.
-    """
-
-    place: tuple[int, int]
-    tickets: tuple[Ticket, Ticket]
 
 
 @dataclass(frozen=True)
@@ -233,7 +158,7 @@ class Agreement:
         self._over()
 
     def _next(self, number: int) -> Asked | str | None:
-        """What rank 0 says next: a command, "spread", or "end"; None on other ranks."""
+        """Next message of rank 0: a command, "spread", or "end"; None on other ranks."""
         if self.link.rank:
             while not self.link.wait(number):
                 pass
@@ -320,7 +245,7 @@ def _result(ticket: Ticket) -> Any:
 
 
 def _refusal(found: Any) -> str:
-    """Why a rank refused a command, by its answer; "" where it was applied."""
+    """Reason of a rank that refused a command, by its answer; "" where it was applied."""
     return str(found.note) if getattr(found, "status", "") == "refused" else ""
 
 

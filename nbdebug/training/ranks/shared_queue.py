@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.queue import CommandQueue, PauseAll, Ticket
 from nbdebug.core.commands.running import Pause, Run
-from nbdebug.core.results.ranks import RankSpread
+from nbdebug.core.results.loops.ranks import RankSpread
 from nbdebug.errors import RanksError
-from nbdebug.training.ranks.agreement import GONE, Agreement, Link, Order, Outcome, Where
+from nbdebug.training.ranks.agreement import GONE, Agreement
+from nbdebug.training.ranks.protocol import Link, Order, Outcome, Where
 from nbdebug.training.ranks.spread import exchange
 
 REFUSED = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from nbdebug.core.results.ranks import RankSpread, Spread
-from nbdebug.training.ranks.agreement import NO_SAY, Link
+from nbdebug.core.results.loops.ranks import RankSpread, Spread
+from nbdebug.training.ranks.protocol import NO_SAY, Link
 
 BINS = 32
 # Numbers are exchanged as whole ones.

@@ -11,7 +11,7 @@ from typing import Any
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.commands.running import Close, Pause, Run, SetControl
-from nbdebug.training.ranks.agreement import Link, Where
+from nbdebug.training.ranks.protocol import Link, Where
 from nbdebug.training.ranks.shared_queue import SharedQueue
 
 
@@ -101,7 +101,7 @@ class MadeUpRank:
     ) -> None:  # fmt: skip
         self.queue = SharedQueue(MadeUpLink(exchange, rank))
         self.rank, self._meeting, self._steps = rank, meeting, steps
-        self._random, self._slow, self._digest = random.Random(seed * 1000 + rank), slow, digest
+        self._random, self._slow, self.digest = random.Random(seed * 1000 + rank), slow, digest
         self._shared, self._loops = random.Random(seed), loops
         self._waiting: list[Ticket] = []
         self._own: list[Any] = []
@@ -197,7 +197,7 @@ class MadeUpRank:
         elif isinstance(command, Close):
             self.closed = True
         else:
-            found = self._digest
+            found = self.digest
         ticket.answer.set_result(found)
 
 

@@ -26,7 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 import nbdebug as nbd
-from nbdebug.core.results.ranks import RanksApart, RankSpread
+from nbdebug.core.results.loops.ranks import RanksApart, RankSpread
 from nbdebug.training.ranks import meeting
 
 MODE, FOLDER = sys.argv[1], Path(sys.argv[2])

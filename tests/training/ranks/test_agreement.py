@@ -86,7 +86,7 @@ def test_a_value_that_all_ranks_refuse_is_an_error_for_who_gave_it() -> None:
 
 def test_weights_that_differ_are_told() -> None:
     _, ranks = made_up(2, 10_000)
-    ranks[1]._digest = 8
+    ranks[1].digest = 8
     start(ranks)
     ranks[0].queue.put(SetControl("lr", 1)).answer.result(20)
     deadline = time.monotonic() + 20

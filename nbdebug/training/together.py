@@ -1,10 +1,9 @@
-"""A training of several ranks: they meet, and apply the commands of rank 0 before the same step."""
+"""Link of a training to its other ranks: the queue, what is compared, what is told."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -13,56 +12,17 @@ import psutil
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.queue import CommandQueue
 from nbdebug.core.records import Notice
-from nbdebug.core.results.ranks import RanksApart, RankSpread
+from nbdebug.core.results.loops.ranks import RanksApart, RankSpread
+from nbdebug.model.module.hooks import before_forward
+from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.setup import Setup
-from nbdebug.training.ranks.agreement import Outcome, Where
-from nbdebug.training.ranks.meeting import meet, rank, ranks
+from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer
+from nbdebug.training.ranks.protocol import Outcome, Where
 from nbdebug.training.ranks.shared_queue import LoneQueue, SharedQueue
 from nbdebug.training.tasks.handler import Training
 
-TOGETHER = (
-    "Several ranks train together, and a step is made by all of them: nothing is rewound, forked "
-    "or replayed, and checks do not run."
-)
-UNAVAILABLE = {
-    "frozen": "several ranks train together, which wait for the gradients of all parameters.",
-    "reinit": "several ranks train together, and each would draw other weights.",
-}
 MEGABYTE = 2**20
 log = logging.getLogger("nbdebug")
-
-
-def met(setup: Setup) -> tuple[Setup, tuple[Notice, ...]]:
-    """Meet the other ranks of a loop of the user's own, if there are any.
-
-    Returns:
-        The setup of this rank, and what is to be said of it. Rank 0 alone is recorded and served.
-    """
-    size = ranks()
-    if size == 1:
-        return setup, ()
-    link = meet({"parameters": _shapes(setup.model)})
-    body, number = setup.train_data.body, rank()
-    body.state.together, body.updates.together = TOGETHER, True
-    body.unavailable = {**body.unavailable, **UNAVAILABLE}
-    setup = replace(setup, link=link)
-    if number:
-        name = None if setup.name is None else f"{setup.name} rank {number}"
-        setup = replace(setup, name=name, runs=None, serve=False)
-    if isinstance(link, str):
-        log.warning("nbdebug: %s", link)
-        return setup, (Notice(0, "warning", "This rank is watched alone", link),)
-    text = (
-        f"This is rank {number}. A control that rank 0 sets is in force on all from the same step "
-        f"on. The batch size is that of one rank: {size} times as many samples make a step. "
-        + TOGETHER
-    )
-    return setup, (Notice(0, "info", f"{size} ranks train together", text),)
-
-
-def _shapes(model: Any) -> str:
-    found = [f"{name} {tuple(p.shape)} {p.dtype}" for name, p in model.named_parameters()]
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
 def make_queue(setup: Setup) -> CommandQueue:
@@ -80,7 +40,21 @@ def join(queue: CommandQueue, training: Training) -> None:
     queue.measured = partial(_measured, training, psutil.Process())
     queue.tell, queue.lost = partial(_tell, training), partial(_lost, training)
     queue.spread = partial(_spread, training)
+    if _waits_in_forward(training.session):
+        optimizers = training.session.body.updates.optimizers
+        before_forward(training.session.model, partial(_begin_waiting, optimizers))
     queue.agreement.start()
+
+
+def _waits_in_forward(session: Session) -> bool:
+    """Tell if ranks wait for each other in the forward pass: for weights, or buffers of DDP."""
+    sends = getattr(session.model, "will_sync_module_buffers", None)
+    return session.sharded or (sends is not None and any(True for _ in session.model.buffers()))
+
+
+def _begin_waiting(optimizers: Sequence[WatchedOptimizer], *_: object) -> None:
+    for one in optimizers:
+        one.begin_waiting()
 
 
 def _where(training: Training) -> Where:
