@@ -98,6 +98,7 @@ class Worker:
             self._stop_without_loop(left)
         except BaseException as error:
             # The user's code may raise anything, such as sys.exit().
+            self._queue.fail_step()
             self._stop_on_error(error)
         run.publish()
         self._answer()

@@ -88,6 +88,9 @@ class CommandQueue:
         """Enter a step; False if a command is to be drained first."""
         return True
 
+    def fail_step(self) -> None:
+        """Say that training stops in the step that was entered last."""
+
     def pause_all(self) -> PauseAll:
         """Ask all ranks to pause; "alone" where this is the only one, which pauses by itself."""
         return "alone"

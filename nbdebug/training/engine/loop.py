@@ -276,7 +276,7 @@ class Loop:
 
     def _next_batch(self) -> Batch:
         session, settings = self.session, self.session.batching.settings
-        if self.batch is not None and self._drawn_with != settings:
+        if self.batch is not None and self._drawn_with != settings and self.body.repeats:
             # What was changed since it was drawn holds for this step already.
             session.sampler.seek(self._before)
             self.batch = None

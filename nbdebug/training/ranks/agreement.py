@@ -20,7 +20,7 @@ from nbdebug.errors import ClosedError, RanksError
 from nbdebug.training.ranks.protocol import NO_SAY, Link, Order, Outcome, Where
 
 MAX_STEPS = 2**40
-SPREAD_SECONDS = 2.0
+SPREAD_SECONDS, CLOSE_SECONDS = 2.0, 5.0
 GONE = "Rank 0 does not reach the other ranks any more ({}): nothing can be changed."
 
 
@@ -67,7 +67,7 @@ class Agreement:
         self._run = 0
         self._order: Order | None = None
         # True if a batch is there for the next step, which is not entered since a command is due.
-        self._at_step = False
+        self._at_step = self._failed = False
         self._spoken: Asked | None = None
         self._asked: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
         self.broken, self._ends = "", False
@@ -86,14 +86,19 @@ class Agreement:
             self._at_step = True
             if self._is_due(where):
                 return False
-            self._at_step, self._entered = False, where.step
+            self._at_step, self._failed, self._entered = False, False, where.step
             return True
+
+    def fail_step(self) -> None:
+        """Say that this rank stops in the step that it has entered last."""
+        with self._changed:
+            self._failed = True
 
     def begin_run(self, where: Where) -> Order | None:
         """Begin another loop; returns the command that is due before, if there is one."""
         with self._changed:
             self._changed.wait_for(lambda: self._barred == math.inf)
-            self._run += 1
+            self._run, self._failed = self._run + 1, False
             return self._take(where)
 
     def due(self, where: Where) -> Order | None:
@@ -119,8 +124,11 @@ class Agreement:
         if run != self._run or where.over:
             # A loop that is over makes no more steps: neither do the other ranks in theirs.
             return run <= self._run
+        if not where.moves:
+            # A step that failed was entered, and is not made while this rank rests.
+            return step <= (self._entered + 1 if self._failed else where.step)
         # Where a loop may end before the next step, it is to end on all ranks before.
-        return step <= where.step and (self._at_step or not where.moves)
+        return step <= where.step and self._at_step
 
     def give(self, ticket: Ticket) -> None:
         """Give a command to all ranks, on rank 0."""
@@ -133,6 +141,9 @@ class Agreement:
             self._drop()
         self.link.leave()
         self._asked.put(None)
+        # An exchange that is under way when a process ends would end it by an abort.
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_SECONDS)
 
     def _drop(self) -> None:
         order, self._order = self._order, None

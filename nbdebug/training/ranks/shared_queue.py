@@ -100,6 +100,9 @@ class SharedQueue(CommandQueue):
     def enter_step(self) -> bool:
         return self.agreement.enter(self.where())
 
+    def fail_step(self) -> None:
+        self.agreement.fail_step()
+
     def pause_all(self) -> PauseAll:
         if not (self._pause is None or self._pause.answer.done()):
             return "asked before"

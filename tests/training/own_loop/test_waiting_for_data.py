@@ -33,3 +33,35 @@ def test_a_slow_loader_is_measured_and_named() -> None:
     waits = frame["data_share"] * frame["step_ms"]
     assert waits.iloc[-1] >= 10.0
     assert "loader_bound" in findings
+
+
+def test_a_batch_size_set_while_a_loop_waits_for_its_step_fails_no_loop() -> None:
+    inputs = torch.randn(640, 4)
+    loader = DataLoader(TensorDataset(inputs, inputs.sum(1, keepdim=True)), 32, shuffle=True)
+    model = nn.Linear(4, 1)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.01)
+    dbg = nbd.watch(model, sgd, runs=None)
+    numbers = (number for number in range(10**6))  # Which no loop can put back.
+
+    def loop() -> None:
+        for _ in dbg.epochs(3):
+            for x, y in dbg.batches(loader):
+                if next(numbers) == 5:
+                    dbg.pause()
+                sgd.zero_grad()
+                nn.functional.mse_loss(model(x), y).backward()
+                sgd.step()
+
+    dbg.run(loop)
+    dbg.wait(60)
+    for size in (16, 8):
+        dbg.set(batch_size=size)
+        dbg.step(1)
+        dbg.step(1)
+    dbg.start()
+    dbg.wait(60)
+    sizes = dbg.history.frame()["batch_size"].dropna().tolist()
+    failure = dbg.history.status.failure
+    dbg.close()
+    assert {16.0, 8.0} < set(sizes)
+    assert failure is None or failure.title == "The loop has ended"

@@ -143,7 +143,8 @@ class LoopSampler:
     def _next(self) -> Batch:
         if self._ahead is not None:
             self._spent, self._ahead = self._ahead, None
-            if self._spent.settings == self._batching.settings:
+            # A loop that cannot make a step again is given what was read before the change.
+            if self._spent.settings == self._batching.settings or not self.repeats:
                 self._rng.seek(self._spent.after)
                 return self._spent.batch
             self.seek(self._spent.before)
