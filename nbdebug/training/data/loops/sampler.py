@@ -10,11 +10,7 @@ from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
 from nbdebug.training.data.loops import batches
-from nbdebug.training.data.loops.batches import (
-    LoaderPass,
-    SizedPass,
-    add_form,
-)
+from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, add_form
 from nbdebug.training.data.loops.kept_batches import KeptBatches
 from nbdebug.training.data.loops.pass_maker import PassMaker
 from nbdebug.training.data.loops.positions import (
@@ -124,11 +120,14 @@ class LoopSampler:
             return False
         if self._start is not start:
             before = before._replace(begun=self._start)
-        self._ahead = Ahead(
-            batch, before, self._batching.settings, self._place(), self._rng.position()
-        )
+        self._ahead = self._read_from(before, batch)
         self._rng.seek(before.rng)
         return True
+
+    def _read_from(self, before: LoopPosition, batch: Batch) -> Ahead:
+        """A batch that was just read, from a position."""
+        after, once = self._rng.position(), self._start is not None and self._start.is_read_once
+        return Ahead(batch, before, self._batching.settings, self._place(), after, once)
 
     def next(self) -> Batch:
         batch = self._next()
@@ -139,15 +138,19 @@ class LoopSampler:
     def _next(self) -> Batch:
         if self._ahead is not None:
             self._spent, self._ahead = self._ahead, None
-            if self._spent.settings == self._batching.settings:
+            if self._spent.settings == self._batching.settings or self._spent.once:
                 self._rng.seek(self._spent.after)
                 return self._spent.batch
-            self.seek(self._spent.before)
+            # Of its samples others are made now.
+            spent, self._spent = self._spent, None
+            self.seek(spent.before)
+        before = LoopPosition(*self._place(), self._start, self._rng.position(), None)
         while True:
             if self._is_to_end():
                 self._end_pass()
             found = self._read()
             if found is not None:
+                self._spent = self._read_from(before, found)
                 return found
             self._end_pass()
 
@@ -219,8 +222,8 @@ class LoopSampler:
 
     def seek(self, position: LoopPosition) -> None:
         ahead, self._ahead = self._ahead or self._spent, None
-        if ahead is not None and ahead.before is position and ahead.place == self._place():
-            self._ahead = ahead
+        if ahead is not None and ahead.place == self._place() and ahead.is_behind(position):
+            self._ahead = ahead._replace(before=position)
             self._rng.seek(position.rng)
             return
         moved = self._place() != position[:3] or self._start is not position.start
