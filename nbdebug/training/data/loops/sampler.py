@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from torch.utils.data import DataLoader
+
 from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
@@ -24,6 +26,7 @@ from nbdebug.training.data.loops.positions import (
     check_reread,
 )
 from nbdebug.training.data.loops.rng import LoopRng
+from nbdebug.training.data.loops.written_batches import WrittenBatches
 from nbdebug.training.data.passes.held_state import HeldState
 from nbdebug.training.data.passes.indexed_state import IndexedState
 from nbdebug.training.data.passes.loader_state import order_of
@@ -35,7 +38,7 @@ class LoopSampler:
     Going back begins a pass again with the random numbers that it began with.
 
     Attributes:
-        forms: of the batches that the loop was given, see `form`.
+        forms: of the batches that the loop was given; written: those that it writes into.
     """
 
     def __init__(self, passes: Passes, rng: LoopRng, batching: Batching) -> None:
@@ -44,6 +47,7 @@ class LoopSampler:
         self._maker = PassMaker(batching)
         self.forms: set[Any] = set()
         self._tried: KeptBatches | None = None
+        self.written = WrittenBatches(lambda: self.loader, lambda: self.trying)
         self._first: PassStart | None = None
         self.reset()
 
@@ -90,7 +94,7 @@ class LoopSampler:
 
     def learn(self) -> None:
         """Take the batch size of the loader that the loop waits to iterate over."""
-        self._take(self._passes.next_loader())
+        self._maker.take(self._passes.next_loader(), self.loader)
 
     def let_go(self) -> None:
         """Let the loop draw random numbers on its own."""
@@ -115,8 +119,8 @@ class LoopSampler:
 
     def _read_ahead(self, before: LoopPosition) -> bool:
         """Read the next batch, without the random numbers for it; False at the end of a pass."""
-        start, batch = self._start, self._read()
-        if batch is None:
+        start = self._start
+        if (batch := self._read()) is None:
             return False
         if self._start is not start:
             before = before._replace(begun=self._start)
@@ -131,8 +135,9 @@ class LoopSampler:
 
     def next(self) -> Batch:
         batch = self._next()
-        if self._tried is not None:
-            self._tried.see(self.loader, batch.data)
+        # A DataLoader makes its batches anew.
+        if self._tried is not None and not isinstance(self.loader, DataLoader):
+            self._tried.see(batch.data)
         return batch
 
     def _next(self) -> Batch:
@@ -186,20 +191,15 @@ class LoopSampler:
             self._rng.take_over()
         self._passes.cut = self._on_its_own = False
         self._rng.begin()
-        self._take(loader)
+        self._maker.take(loader, self.loader)
         held = None if self.state is None else self.state.now()
-        rng, order = self._rng.position(), order_of(loader)
-        start = PassStart(loader, rng, order, held, batches.counters_of(loader))
+        start = PassStart(
+            loader, self._rng.position(), order_of(loader), held, batches.counters_of(loader)
+        )
         self._first = self._first or start
         with self._rng:
             self._pass = self._maker.made(loader)
         self._number, self._start = self._number + 1, start
-
-    def _take(self, loader: Any) -> None:
-        """Take batch size and dataset from a loader of the loop."""
-        if self._start is not None and loader is self._start.loader:
-            return
-        self._maker.take(loader)
 
     def _batch(self, data: Any) -> Batch:
         assert self._pass is not None
@@ -282,16 +282,19 @@ class LoopSampler:
     def keep_everything(self) -> Iterator[None]:
         check_reread(self._start, self._passes)
         around, self._tried = self._tried, KeptBatches()
-        if self._spent is not None:
-            # It may be made again, without being read again.
-            self._tried.see(self.loader, self._spent.batch.data)
+        if self._spent is not None:  # It may be made again, without being read again.
+            self._tried.see(self._spent.batch.data)
         try:
             yield
         finally:
             self._tried.restore()
             self._tried = around
 
+    def end_trial(self, keep: bool) -> None:
+        """Put back what the steps on trial wrote into batches, unless they are kept."""
+        assert self._tried is not None
+        (self._tried.clear if keep else self._tried.restore)()
+
     def close(self) -> None:
-        # A training that nobody can reach any more was not closed by anybody.
-        self._passes.close()
+        self._passes.close()  # A training that nobody can reach was not closed by anybody.
         self._pass = self._ahead = self._spent = None
