@@ -171,6 +171,8 @@ class Checkpoint:
         if not restart_data and sampler.read_ahead_again(self.position):
             # Reading has moved what the loop holds of its data.
             self.surroundings.restore()
+        # Of a dataset of batches the state was put back that was read with.
+        sampler.written.restore(self.batches)
 
     def equals(self, other: Checkpoint) -> bool:
         """Tell if model, optimizer state and surroundings are bit-identical."""

@@ -36,6 +36,10 @@ DATA: dict[str, Callable[[], Any]] = {
     "parts of a tensor": lambda: list(ROWS.clone().split(8)),
     "a tensor": lambda: ROWS.clone().reshape(12, 8, 6),
     "an object": Held,
+    "a loader of batches": lambda: DataLoader(
+        [part.clone() for part in ROWS.split(8)],  # type: ignore[arg-type]
+        batch_size=None,
+    ),
     "a loader": lambda: DataLoader(TensorDataset(ROWS.clone()), 8),
 }
 WRITES: dict[str, Write] = {
@@ -120,7 +124,9 @@ def trained(data: Any, write: Write, act: Callable[[Any], Any] | None, at: int =
                 refused.append(str(error))
             with pytest.raises(nbd.LoopLeft):
                 dbg.run(steps=10_000)
-    kept = data.rows if isinstance(data, Held) else [] if isinstance(data, DataLoader) else data
+    data = data.dataset if isinstance(data, DataLoader) else data
+    data = data.tensors if isinstance(data, TensorDataset) else data
+    kept = data.rows if isinstance(data, Held) else data
     return [losses, model.state_dict(), kept], refused
 
 

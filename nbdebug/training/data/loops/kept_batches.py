@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.state.values.kept_data import may_be_written
 
 MAX_BYTES = 2**28
+
+
+def makes_anew(loader: Any) -> bool:
+    """True for a DataLoader that puts samples together, so that nobody keeps its batches."""
+    return isinstance(loader, DataLoader) and loader.batch_sampler is not None
 
 
 class KeptBatches:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from torch.utils.data import DataLoader
-
 from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
 from nbdebug.training.data.loops import batches
 from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, add_form
-from nbdebug.training.data.loops.kept_batches import KeptBatches
+from nbdebug.training.data.loops.kept_batches import KeptBatches, makes_anew
 from nbdebug.training.data.loops.pass_maker import PassMaker
 from nbdebug.training.data.loops.positions import (
     NOT_BEGUN,
@@ -135,8 +133,7 @@ class LoopSampler:
 
     def next(self) -> Batch:
         batch = self._next()
-        # A DataLoader makes its batches anew.
-        if self._tried is not None and not isinstance(self.loader, DataLoader):
+        if self._tried is not None and not makes_anew(self.loader):
             self._tried.see(batch.data)
         return batch
 

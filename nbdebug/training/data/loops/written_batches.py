@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader
 
 from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import DataError
@@ -15,7 +14,7 @@ from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy
 from nbdebug.model.state.values.kept_data import may_be_written
-from nbdebug.training.data.loops.kept_batches import MAX_BYTES
+from nbdebug.training.data.loops.kept_batches import MAX_BYTES, makes_anew
 
 # Batches of a loader after which one that nothing was written into is data, and which tensors are
 # compared so long, since a write by way of `.data` has no number.
@@ -45,8 +44,8 @@ class _Met:
 class WrittenBatches:
     """Tells which batches the steps of a loop write into, and puts them back.
 
-    A DataLoader makes its batches anew. Of others, copies are made before the first steps; they
-    are dropped where these write nothing. Nothing is kept alive.
+    A DataLoader puts its batches together anew. Of others, copies are made before the first steps;
+    they are dropped where these write nothing. Nothing is kept alive.
 
     Args:
         loader: returns what the loop iterates over; trying: if its steps are on trial.
@@ -64,7 +63,7 @@ class WrittenBatches:
         loader = self._loader()
         if loader is not self._last:
             self._last, self._given = loader, 0
-        held = [] if isinstance(loader, DataLoader) else _whole(batch)
+        held = [] if makes_anew(loader) else _whole(batch)
         for one in held:
             self._meet(one)
         versions = [one._version for one in held]
