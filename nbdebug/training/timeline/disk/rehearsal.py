@@ -63,7 +63,7 @@ def rehearse_optimizer(saved: OptimizerCopy, state: Mapping[Any, Any] | None) ->
 
 
 def _check_counts(kind: str, values: Any) -> None:
-    """What counts the updates of a parameter is a whole number of at least 0."""
+    """Refuse numbers of updates of a parameter that are no whole numbers of at least 0."""
     for name in COUNTS if isinstance(values, Mapping) else ():
         value = values.get(name, 0)
         one = isinstance(value, torch.Tensor) and value.numel() == 1
