@@ -42,6 +42,20 @@ def parse_json(data: bytes, left: int = MAX_MEMORY_BYTES) -> tuple[Any, int]:
         raise ValueError("its values are nested too deeply") from None
 
 
+def check_count(data: bytes, most: int) -> int:
+    """Number of values in a JSON text, at most; each is looked at for secrets, which takes time.
+
+    Raises:
+        ValueError: there are more than `most`.
+    """
+    count = sum(map(data.count, VALUE_BYTES))
+    if count > most:
+        count = sum(_counted_outside_strings(data).values())
+    if count > most:
+        raise ValueError(f"it has {count:,} values, more than any run")
+    return count
+
+
 def _memory(data: bytes, exact: bool) -> int:
     """Upper bound of the bytes of text and values; `exact` does not count inside of strings."""
     # CPython takes as many bytes for each character as the widest one of its text needs.

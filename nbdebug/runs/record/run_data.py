@@ -12,7 +12,7 @@ from nbdebug.core.deprecated import current_name
 from nbdebug.core.history.block import Buckets, Rows
 from nbdebug.core.series import Series
 from nbdebug.errors import RunStoreError
-from nbdebug.runs.bounded.json_text import MAX_MEMORY_BYTES, parse_json
+from nbdebug.runs.bounded.json_text import MAX_MEMORY_BYTES, check_count, parse_json
 from nbdebug.runs.record.journal import Frame
 from nbdebug.runs.record.json_values import to_float, to_json
 from nbdebug.runs.record.old_names import current_documents
@@ -35,6 +35,8 @@ DOCUMENTS: Mapping[str, type] = {
 LISTS = tuple(name for name, kind in DOCUMENTS.items() if kind is list)
 SERIES_FILE = "series.parquet"
 MAX_ROW = 2**53
+# Values of all documents of a file that are no lists, and of all lists, such as that of changes.
+MAX_VALUES: Mapping[type, int] = {dict: 100_000, list: 250_000}
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,14 @@ class RunData:
             ValueError: a file is damaged, or too large.
         """
         documents = {}
-        left = MAX_MEMORY_BYTES
-        for name in DOCUMENTS:
+        left, values = MAX_MEMORY_BYTES, dict(MAX_VALUES)
+        for name, kind in DOCUMENTS.items():
             try:
                 data = read(f"{name}.json")
             except (KeyError, OSError):
                 continue
             try:
+                values[kind] -= check_count(data, values[kind])
                 value, size = parse_json(data, left)
                 documents[name] = checked_document(name, value)
             except ValueError as error:

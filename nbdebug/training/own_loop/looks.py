@@ -82,7 +82,7 @@ class Looks:
             raise LoopLeft(say.CANNOT_REPEAT, "cannot_repeat")
         if form(data) not in body.sampler.forms:
             raise LoopLeft(say.NOT_WHOLE)
-        self._batches.see(body.sampler.loader, data)
+        self._batches.see(data)
         self._give(model, data)
         self._put_back()
         if not body.updates.losses:

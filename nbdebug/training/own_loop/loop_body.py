@@ -31,11 +31,11 @@ from nbdebug.training.engine.updating.step_body import StepLoop, Values
 from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.looks import Looks
 from nbdebug.training.own_loop.meeting.handoff import Handoff
-from nbdebug.training.own_loop.others import ByHand
+from nbdebug.training.own_loop.others import OTHER, ByHand
 from nbdebug.training.own_loop.state.before_step import BeforeStep
 from nbdebug.training.own_loop.state.loop_state import LoopState
 from nbdebug.training.own_loop.torch_calls import TorchCalls
-from nbdebug.training.own_loop.updates import OTHER, LoopUpdates
+from nbdebug.training.own_loop.updates import LoopUpdates
 
 MAX_BATCHES = 1000
 
@@ -246,7 +246,7 @@ class LoopBody(Handoff):
 
     def _give_until_updated(self, batch: Batch) -> None:
         self._given, updates = [batch], self.updates
-        updates.by_hand = self._by_hand.after < self.step
+        updates.by_hand = self._by_hand.begins(self.step, self.loop.session.parameters)
         try:
             self._give(batch)
             while not (updates.updated or updates.skipped or self._goes_without()):
@@ -258,6 +258,7 @@ class LoopBody(Handoff):
             updates.order.end_without(self.step)
             if self.step or left.__cause__ is not None:
                 raise
+            self._by_hand.tell_at_end(len(self._given), updates.tell)
             raise LoopLeft(self.without_update()) from None
 
     def _goes_without(self) -> bool:
@@ -266,8 +267,7 @@ class LoopBody(Handoff):
         Raises:
             LoopLeft: the loop seems to make none.
         """
-        given = len(self._given)
-        self.updates.order.goes_without(self.step, given)
+        self.updates.order.goes_without(self.step, given := len(self._given))
         if self._by_hand.seen(given, self.step, self.loop.session.parameters):
             self.updates.count_by_hand()
         elif given == MAX_BATCHES:
@@ -279,7 +279,7 @@ class LoopBody(Handoff):
         return True
 
     def _give(self, batch: Batch) -> None:
-        with self.calls.seen(self._loop_thread()):
+        with self.calls.seen(self._loop_thread()), self.sampler.written.seen(batch.data):
             self.give(batch.data)
         if self.updates.by_hand and not self.updates.updated:
             self.updates.count_by_hand()

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from nbdebug.core.results.metric_names import RenewedOptimizer
 from nbdebug.model.precision import wide
@@ -14,6 +15,7 @@ from nbdebug.training.own_loop.gradient_marks import Named
 
 # Batches without an update after which weights are looked at, and looked at again.
 LATE_BATCHES = 20
+OTHER = "The watched optimizer makes no update"
 MAX_PARAMETERS, MAX_ELEMENTS = 8, 64
 MIN_RENEWED, MIN_RENEWED_SHARE = 10, 0.5
 OTHER_OPTIMIZER = (
@@ -33,6 +35,11 @@ SAID_BETWEEN = (
     "behind the loop over the batches. From here on each batch with a backward pass counts as a "
     "step, with its loss and gradient norm; lr and clipping do nothing, and NaN is not left out. "
     "Call optimizer.step() within the loop over the batches."
+)
+SAID_AT_END = (
+    "The loop has ended, and its weights have changed without an update of the watched optimizer: "
+    "the loop changes them by itself, in {0} batches. No step was counted, since that is known "
+    "after {1} batches only. Call optimizer.step() of the optimizer that was given to nbd.watch."
 )
 
 
@@ -111,8 +118,8 @@ class WeightSample:
     """
 
     def __init__(self, parameters: Named) -> None:
-        every = max(len(parameters) // MAX_PARAMETERS, 1)
-        self._chosen = [parameter for _, parameter in parameters[::every]]
+        made = [parameter for _, parameter in parameters if not is_lazy(parameter)]
+        self._chosen = made[:: max(len(made) // MAX_PARAMETERS, 1)]
         self._before = self._read()
 
     def changed(self) -> bool:
@@ -121,7 +128,7 @@ class WeightSample:
 
     def _read(self) -> torch.Tensor:
         parts = [wide(p.detach().flatten()[:MAX_ELEMENTS]) for p in self._chosen]
-        return torch.cat([part.cpu() for part in parts])
+        return torch.cat([torch.zeros(0), *(part.cpu() for part in parts)])
 
 
 class ByHand:
@@ -133,7 +140,18 @@ class ByHand:
 
     def __init__(self) -> None:
         self.after = math.inf
+        self._first: WeightSample | None = None
         self._late: WeightSample | None = None
+
+    def begins(self, step: int, parameters: Named) -> bool:
+        """Tell before a step if its batches count, each as a step."""
+        self._first = None if step else WeightSample(parameters)
+        return self.after < step
+
+    def tell_at_end(self, batches: int, tell: Callable[[str, str], None]) -> None:
+        """Tell of a loop that has ended without a step, if it changed weights."""
+        if self._first is not None and self._first.changed():
+            tell(OTHER, SAID_AT_END.format(batches, 2 * LATE_BATCHES))
 
     def seen(self, batches: int, step: int, parameters: Named) -> bool:
         """Tell after a number of batches of a step if weights were changed by hand in it."""

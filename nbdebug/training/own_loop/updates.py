@@ -19,7 +19,7 @@ from nbdebug.training.engine.stopping.stop_report import breakpoint_hit
 from nbdebug.training.engine.updating.step_body import Values, measured
 from nbdebug.training.own_loop.call_order import CallOrder
 from nbdebug.training.own_loop.gradient_marks import reaches
-from nbdebug.training.own_loop.others import OTHER_OPTIMIZER, OtherOptimizers, said_by_hand
+from nbdebug.training.own_loop.others import OTHER, OTHER_OPTIMIZER, OtherOptimizers, said_by_hand
 from nbdebug.training.own_loop.seen.hard_clipping import Bounds
 from nbdebug.training.own_loop.seen.validation import SeenValidation
 from nbdebug.training.own_loop.seen_losses import SeenLosses
@@ -27,7 +27,6 @@ from nbdebug.training.own_loop.update_numbers import UpdateNumbers
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer, watched_optimizers
 
 T = TypeVar("T")
-OTHER = "The watched optimizer makes no update"
 NOT_MEASURED = "Gradients could not be measured or clipped"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from nbdebug.model.state.values.written import CHECKPOINT_BYTES
 from nbdebug.model.state.weights import GradientCopies, Weights, trained
 from nbdebug.training.data.batch import Sampler, bytes_in
 from nbdebug.training.data.loops.sampler import LoopSampler
+from nbdebug.training.data.loops.written_batches import BatchCopy
 from nbdebug.training.data.passes.held_out import NOTHING_HELD, HeldOut
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
@@ -47,7 +48,7 @@ class Checkpoint:
 
     Attributes:
         gradients: those that a loop of the user's own carries on to the next step.
-        held_out: what val_data hold.
+        held_out: what val_data hold; batches: what those hold that a loop keeps and writes into.
         cursor: number of events in the edit log before this checkpoint.
         size: bytes of all tensors; after_update: what is pending, see `AfterUpdate`.
     """
@@ -71,6 +72,7 @@ class Checkpoint:
     part_windows: Mapping[str, NormWindow] = field(default_factory=dict)
     gradients: GradientCopies = NO_GRADIENTS
     held_out: HeldOut = NOTHING_HELD
+    batches: Sequence[BatchCopy] = ()
 
     @property
     def step(self) -> int:
@@ -90,9 +92,9 @@ class Checkpoint:
         optimizers = session.optimizers.capture(copy)
         unknown = CHECKPOINT_BYTES if session.untried else 0
         surroundings = session.surroundings.capture(copy, records=True, unknown=unknown)
-        gradients = _carried(session, copy)
+        gradients, batches = _carried(session, copy), _written(session, copy)
         tensors = gradients.tensors + weights.tensors() + surroundings.tensors
-        tensors += [t for o in optimizers.values() for t in o.tensors()]
+        tensors += _tensors(optimizers) + [one.data for one in batches]
         return cls(
             Counters(session.step, session.samples, session.epoch, session.skipped),
             cursor,
@@ -113,20 +115,24 @@ class Checkpoint:
             {name: part.window.copied() for name, part in session.clipping.parts.items()},
             gradients,
             session.held_out.capture(),
+            batches,
         )
 
-    def restore(self, loop: Loop, controls: ControlSet, *, restart_data: bool = False) -> None:
+    def restore(
+        self, loop: Loop, controls: ControlSet, *, restart_data: bool = False, strict: bool = False
+    ) -> None:
         """Restore everything.
 
         Args:
             restart_data: restart the data from its first batch, which works for a stream too.
+            strict: refuse where a loop wrote into batches of which there is no copy.
 
         Raises:
             ModelError: the model is not the captured one; nothing was changed.
             DataError: the data cannot be read again from there; nothing was changed.
         """
         session = loop.session
-        self.weights.check(session.model)
+        self._check(session, strict)
         if restart_data:
             session.sampler.reset()
         else:
@@ -141,8 +147,7 @@ class Checkpoint:
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
         self.surroundings.restore()
-        if not restart_data:
-            self._read_ahead(session.sampler)
+        self._restore_batches(session.sampler, restart_data)
         session.held_out.restore(self.held_out)
         session.initialisation.restore(self.initialisation)
         session.clipping.window = self.window.copied()
@@ -153,11 +158,21 @@ class Checkpoint:
         session.rng.seek(self.rng)
         self._count(loop)
 
-    def _read_ahead(self, sampler: Sampler) -> None:
-        """Read the batch that a loop had read ahead, of the data as they were."""
-        if isinstance(sampler, LoopSampler) and sampler.read_ahead_again(self.position):
+    def _check(self, session: Session, strict: bool) -> None:
+        self.weights.check(session.model)
+        if strict and isinstance(session.sampler, LoopSampler):
+            session.sampler.written.check(self.batches)
+
+    def _restore_batches(self, sampler: Sampler, restart_data: bool) -> None:
+        """Put back what a loop wrote into, and read the batch that it had read ahead of it."""
+        if not isinstance(sampler, LoopSampler):
+            return
+        sampler.written.restore(self.batches)
+        if not restart_data and sampler.read_ahead_again(self.position):
             # Reading has moved what the loop holds of its data.
             self.surroundings.restore()
+        # Of a dataset of batches the state was put back that was read with.
+        sampler.written.restore(self.batches)
 
     def equals(self, other: Checkpoint) -> bool:
         """Tell if model, optimizer state and surroundings are bit-identical."""
@@ -183,6 +198,12 @@ class Checkpoint:
 
 def _tensors(optimizers: dict[str, OptimizerCopy]) -> list[torch.Tensor]:
     return [tensor for one in optimizers.values() for tensor in one.tensors()]
+
+
+def _written(session: Session, copy: Copy) -> Sequence[BatchCopy]:
+    """Batches that a loop of the user's own has written into."""
+    sampler = session.sampler
+    return sampler.written.capture(copy) if isinstance(sampler, LoopSampler) else ()
 
 
 def _carried(session: Session, copy: Copy) -> GradientCopies:

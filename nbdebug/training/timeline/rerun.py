@@ -16,6 +16,7 @@ from nbdebug.core.records import Notice, StepRecord
 from nbdebug.core.results.timeline import Difference, ReplayResult
 from nbdebug.errors import NonFiniteError, NotRepeatableError, TaskStopped
 from nbdebug.model.state.copying import to_host
+from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
@@ -56,7 +57,7 @@ class Rerun:
         """
         session, (step, cursor) = self._loop.session, target
         known = session.held_out.capture()
-        base.restore(self._loop, self._controls)
+        base.restore(self._loop, self._controls, strict=True)
         events = deque(self._edits.events[base.cursor : cursor])
         observer.begin()
         difference, compared = None, 0
@@ -88,10 +89,16 @@ class Rerun:
             try:
                 yield present
             except BaseException:
-                present.restore(loop, controls)
+                self._end_trial(present, False)
                 raise
-            if not keep:
-                present.restore(loop, controls)
+            self._end_trial(present, keep)
+
+    def _end_trial(self, present: Checkpoint, keep: bool) -> None:
+        sampler = self._loop.session.sampler
+        if isinstance(sampler, LoopSampler):
+            sampler.end_trial(keep)
+        if not keep:
+            present.restore(self._loop, self._controls)
 
     def undo_outside(self, base: Checkpoint, newest: Checkpoint, history: History) -> None:
         """Undo what a failed step left behind outside of the model, or in half an update.

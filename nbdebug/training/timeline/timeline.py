@@ -213,7 +213,7 @@ class Timeline:
         A resumed training restarts where it was resumed: what was before is in no memory.
         """
         first = self.pool.checkpoints[0]
-        first.restore(self._loop, self._controls, restart_data=not self.resumed)
+        first.restore(self._loop, self._controls, restart_data=not self.resumed, strict=True)
         self.edits.clear()
         self._log.drop_from(0)
         self._loop.breakpoints.reset_counts()

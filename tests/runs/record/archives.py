@@ -291,6 +291,11 @@ def document_cases() -> Iterator[tuple[str, Maker]]:
         yield f"{name}=empty", with_bytes(f"{name}.json", b"")
 
 
+def nested_texts(count: int) -> dict[str, Any]:
+    """Objects of 400 short texts each."""
+    return {f"k{i}": {f"j{j}": ["x"] * 20 for j in range(20)} for i in range(count)}
+
+
 JSON_CASES: dict[str, Maker] = {
     "a million notes": with_bytes("notes.json", lambda: dumps([{"text": "a"}] * 1_000_000)),
     "empty lists": with_bytes("notes.json", lambda: b"[" + b"[]," * 4_000_000 + b"[]]"),
@@ -299,6 +304,8 @@ JSON_CASES: dict[str, Maker] = {
     "many names": with_bytes(
         "environment.json", lambda: dumps({"packages": {str(n): "" for n in range(1_500_000)}})
     ),
+    "many short texts": with_bytes("environment.json", lambda: dumps(nested_texts(3000))),
+    "as many in notes": with_bytes("notes.json", lambda: dumps([nested_texts(2000)])),
     "one wide text": with_bytes("cells.json", lambda: b'["' + "😀".encode() * 5_000_000),
     "escaped wide text": with_bytes(
         "cells.json", lambda: b'["' + b"\\ud83d\\ude00" * 1_900_000 + b'"]'

@@ -72,6 +72,21 @@ def test_an_archive_is_read_or_refused_in_words(name: str, tmp_path: Path) -> No
     assert [one.name for one in tmp_path.iterdir()] == ["run.zip"]
 
 
+@pytest.mark.parametrize("name", ["many short texts", "as many in notes"])
+def test_more_values_than_a_run_has_are_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.zip"
+    path.write_bytes(cases()[f"json: {name}"]())
+    with pytest.raises(nbd.RunStoreError, match="values, more than any run"):
+        read_run_file(path)
+
+
+def test_signs_in_a_text_are_no_values(tmp_path: Path) -> None:
+    data = archives.with_document("environment", {"text": "[{," * 100_000})()
+    found = read(data, tmp_path / "run.zip")
+    assert found is not None
+    assert len(found.documents["environment"]["text"]) == 300_000
+
+
 def accepted(odd: str, tmp_path: Path) -> dict[str, Any]:
     """All documents with one odd value wherever it is read."""
     whole = documents()

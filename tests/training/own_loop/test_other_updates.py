@@ -190,6 +190,35 @@ def test_weights_that_are_changed_without_a_backward_pass_are_said_too() -> None
         assert len([one for one in dbg.history.notices if one.title == TITLE]) == 1
 
 
+@pytest.mark.parametrize("kind", [ByData, WithoutGrad, WithoutBackward])
+def test_a_loop_that_ends_before_it_is_seen_is_said_too(kind: type[OwnLoop]) -> None:
+    loop = kind()
+    loop.epochs = 2
+    with nbd.watch(loop.model, loop.optimizer, runs=None) as dbg:
+        loop.run(dbg.epochs, dbg.batches)
+        dbg.wait(10)
+        told = [one for one in dbg.history.notices if one.title == TITLE]
+        assert dbg.history.status.step == 0
+    assert len(told) == 1
+    assert "in 12 batches" in told[0].text
+
+
+class OnlyLooks(ByHand):
+    """Computes gradients and changes nothing."""
+
+    def update(self, parameter: Any) -> None:  # type: ignore[override]
+        pass
+
+
+def test_a_loop_that_changes_no_weight_is_not() -> None:
+    loop = OnlyLooks()
+    loop.epochs = 2
+    with nbd.watch(loop.model, loop.optimizer, runs=None) as dbg:
+        loop.run(dbg.epochs, dbg.batches)
+        dbg.wait(10)
+        assert not [one for one in dbg.history.notices if one.title == TITLE]
+
+
 class LongAccumulation(OwnLoop):
     def run(self, epochs: Any, batches: Any) -> None:
         number = 0

@@ -87,6 +87,31 @@ EDITS: dict[str, Edit] = {
 }
 
 
+ODD_STEPS = {
+    "negative": torch.tensor(-7.0),
+    "in parts": torch.tensor(2.5),
+    "not a number": torch.tensor(float("nan")),
+    "infinite": torch.tensor(float("inf")),
+    "huge": torch.tensor(1e30),
+    "a number": -1,
+    "several": torch.ones(3),
+}
+
+
+def moved(buffer: str, value: float) -> Edit:
+    def edit(data: dict[str, Any]) -> None:
+        buffers = data["weights"]["buffers"]["norm"]
+        buffers[buffer] = buffers[buffer].clone().fill_(value)
+
+    return edit
+
+
+ODD_BUFFERS = {
+    "negative": moved("running_var", -1.0),
+    "no number": moved("running_var", float("nan")),
+    "a mean that is none": moved("running_mean", float("nan")),
+    "a count": moved("num_batches_tracked", -3),
+}
 # What a forward may have left there, or what no version reads.
 HARMLESS: dict[str, Edit] = {
     "no name": lambda d: d["weights"]["values"][""].update({"a = 1; b": 1}),
@@ -108,6 +133,24 @@ def test_a_checkpoint_with_another_value_is_refused_in_words(edit: str, path: Pa
     crafted(path, EDITS[edit])
 
     with pytest.raises(nbd.NbdebugError):
+        resume()
+
+
+@pytest.mark.parametrize("odd", ODD_STEPS)
+def test_an_optimizer_that_counts_no_steps_is_refused(odd: str, path: Path) -> None:
+    def edit(data: dict[str, Any]) -> None:
+        for state in data["optimizers"][0][1]["state"].values():
+            state["step"] = ODD_STEPS[odd]
+
+    crafted(path, edit)
+    with pytest.raises(nbd.CheckpointError, match="step of Adam"):
+        resume()
+
+
+@pytest.mark.parametrize("odd", ODD_BUFFERS)
+def test_statistics_that_no_training_gives_are_refused(odd: str, path: Path) -> None:
+    crafted(path, ODD_BUFFERS[odd])
+    with pytest.raises(nbd.CheckpointError, match="norm"):
         resume()
 
 

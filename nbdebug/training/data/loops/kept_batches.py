@@ -13,20 +13,20 @@ from nbdebug.model.state.values.kept_data import may_be_written
 MAX_BYTES = 2**28
 
 
-class KeptBatches:
-    """Copies of tensors that steps on trial were given, of which a step may write into some.
+def makes_anew(loader: Any) -> bool:
+    """True for a DataLoader that puts samples together, so that nobody keeps its batches."""
+    return isinstance(loader, DataLoader) and loader.batch_sampler is not None
 
-    A DataLoader makes its batches anew, and nobody sees them again.
-    """
+
+class KeptBatches:
+    """Copies of tensors that steps on trial were given, of which a step may write into some."""
 
     def __init__(self) -> None:
         self._copies: dict[int, tuple[torch.Tensor, int, torch.Tensor]] = {}
         self._room = MAX_BYTES
 
-    def see(self, loader: Any, batch: Any) -> None:
+    def see(self, batch: Any) -> None:
         """Copy the tensors of a batch that are met for the first time."""
-        if isinstance(loader, DataLoader):
-            return
         for one in filter(may_be_written, tensors_of(batch)):
             if id(one) not in self._copies and one.nbytes <= self._room:
                 self._room -= one.nbytes
@@ -34,8 +34,14 @@ class KeptBatches:
 
     def restore(self) -> None:
         """Write back what was written into."""
-        for tensor, version, copy in self._copies.values():
+        # Of two parts of one tensor the one that was met first is older.
+        for tensor, version, copy in reversed(self._copies.values()):
             if tensor._version != version:
                 with torch.no_grad():
                     tensor.copy_(copy)
+        self.clear()
+
+    def clear(self) -> None:
+        """Leave all as it is."""
         self._copies.clear()
+        self._room = MAX_BYTES

@@ -23,8 +23,14 @@ class PassMaker:
         # Batch size of the loader.
         self._given: int | None = None
 
-    def take(self, loader: Any) -> None:
-        """Describe a loader, and take its batch size if it is another one than before."""
+    def take(self, loader: Any, last: Any) -> None:
+        """Describe a loader, and take its batch size if it is another one than before.
+
+        Args:
+            last: the loader of the last pass; None before the first.
+        """
+        if loader is last:
+            return
         given = self._given
         self.describe(loader)
         # A loop may make the same loader again for each epoch.

@@ -93,6 +93,11 @@ class PassStart(NamedTuple):
     held: HeldState | None
     counters: Mapping[str, int]
 
+    @property
+    def is_read_once(self) -> bool:
+        """True if the pass cannot be begun again."""
+        return is_read_once(self.loader, self.order)
+
     def restore(self) -> None:
         """Set loader and dataset to their states at the beginning."""
         for held in (self.order, self.held):
@@ -135,11 +140,12 @@ class LoopPosition(NamedTuple):
 
 
 class Ahead(NamedTuple):
-    """A batch that was read ahead.
+    """A batch that was read ahead, or last.
 
     Attributes:
         before: position before it; settings: of batches, that it was read with.
         place: behind it; after: random numbers behind it.
+        once: True if it cannot be read again.
     """
 
     batch: Batch
@@ -147,6 +153,13 @@ class Ahead(NamedTuple):
     settings: tuple[Any, ...]
     place: tuple[int, bool, int]
     after: RngState | None
+    once: bool
+
+    def is_behind(self, position: LoopPosition) -> bool:
+        """True if it follows on a position, and is not to be read anew there."""
+        before = self.before
+        same = before[:3] == position[:3] and before.start is position.start
+        return before is position or (same and self.once)
 
 
 class UserBatch(Batch):
@@ -168,5 +181,5 @@ def check_reread(start: PassStart | None, passes: Passes) -> None:
         raise DataError(start.loader.nothing_goes_back)
     if passes.why_not:
         raise DataError(passes.why_not)
-    if is_read_once(start.loader, start.order):
+    if start.is_read_once:
         raise DataError(READ_ONCE.format(type(start.loader).__name__))

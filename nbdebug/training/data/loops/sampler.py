@@ -11,12 +11,8 @@ from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
 from nbdebug.training.data.loops import batches
-from nbdebug.training.data.loops.batches import (
-    LoaderPass,
-    SizedPass,
-    add_form,
-)
-from nbdebug.training.data.loops.kept_batches import KeptBatches
+from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, add_form
+from nbdebug.training.data.loops.kept_batches import KeptBatches, makes_anew
 from nbdebug.training.data.loops.pass_maker import PassMaker
 from nbdebug.training.data.loops.positions import (
     NOT_BEGUN,
@@ -29,6 +25,7 @@ from nbdebug.training.data.loops.positions import (
     check_reread,
 )
 from nbdebug.training.data.loops.rng import LoopRng
+from nbdebug.training.data.loops.written_batches import WrittenBatches
 from nbdebug.training.data.passes.held_state import HeldState
 from nbdebug.training.data.passes.indexed_state import IndexedState
 from nbdebug.training.data.passes.loader_state import order_of
@@ -40,7 +37,7 @@ class LoopSampler:
     Going back begins a pass again with the random numbers that it began with.
 
     Attributes:
-        forms: of the batches that the loop was given, see `form`.
+        forms: of the batches that the loop was given; written: those that it writes into.
     """
 
     def __init__(self, passes: Passes, rng: LoopRng, batching: Batching) -> None:
@@ -49,6 +46,7 @@ class LoopSampler:
         self._maker = PassMaker(batching)
         self.forms: set[Any] = set()
         self._tried: KeptBatches | None = None
+        self.written = WrittenBatches(lambda: self.loader, lambda: self.trying)
         self._first: PassStart | None = None
         self.reset()
 
@@ -95,7 +93,7 @@ class LoopSampler:
 
     def learn(self) -> None:
         """Take the batch size of the loader that the loop waits to iterate over."""
-        self._take(self._passes.next_loader())
+        self._maker.take(self._passes.next_loader(), self.loader)
 
     def let_go(self) -> None:
         """Let the loop draw random numbers on its own."""
@@ -112,8 +110,8 @@ class LoopSampler:
         if self._is_to_end():
             self._end_pass()
             return False
-        start = time.perf_counter()
-        found = self._read_ahead(self.position()._replace(ahead=True))
+        before, start = self.position()._replace(ahead=True), time.perf_counter()
+        found = self._read_ahead(before)
         self._passes.ahead_seconds += time.perf_counter() - start
         if found:
             return True
@@ -123,36 +121,44 @@ class LoopSampler:
 
     def _read_ahead(self, before: LoopPosition) -> bool:
         """Read the next batch, without the random numbers for it; False at the end of a pass."""
-        start, batch = self._start, self._read()
-        if batch is None:
+        start = self._start
+        if (batch := self._read()) is None:
             return False
         if self._start is not start:
             before = before._replace(begun=self._start)
-        self._ahead = Ahead(
-            batch, before, self._batching.settings, self._place(), self._rng.position()
-        )
+        self._ahead = self._read_from(before, batch)
         self._rng.seek(before.rng)
         return True
 
+    def _read_from(self, before: LoopPosition, batch: Batch) -> Ahead:
+        """A batch that was just read, from a position."""
+        after, once = self._rng.position(), self._start is not None and self._start.is_read_once
+        return Ahead(batch, before, self._batching.settings, self._place(), after, once)
+
     def next(self) -> Batch:
         batch = self._next()
-        if self._tried is not None:
-            self._tried.see(self.loader, batch.data)
+        if self._tried is not None and not makes_anew(self.loader):
+            self._tried.see(batch.data)
         return batch
 
     def _next(self) -> Batch:
         if self._ahead is not None:
-            self._spent, self._ahead = self._ahead, None
+            spent, self._ahead = self._ahead, None
+            self._spent = spent
             # A loop that cannot make a step again is given what was read before the change.
-            if self._spent.settings == self._batching.settings or not self.repeats:
-                self._rng.seek(self._spent.after)
-                return self._spent.batch
-            self.seek(self._spent.before)
+            if spent.once or not self.repeats or spent.settings == self._batching.settings:
+                self._rng.seek(spent.after)
+                return spent.batch
+            # Of its samples others are made now.
+            self._spent = None
+            self.seek(spent.before)
+        before = LoopPosition(*self._place(), self._start, self._rng.position(), None)
         while True:
             if self._is_to_end():
                 self._end_pass()
             found = self._read()
             if found is not None:
+                self._spent = self._read_from(before, found)
                 return found
             self._end_pass()
 
@@ -188,20 +194,15 @@ class LoopSampler:
             self._rng.take_over()
         self._passes.cut = self._on_its_own = False
         self._rng.begin()
-        self._take(loader)
+        self._maker.take(loader, self.loader)
         held = None if self.state is None else self.state.now()
-        rng, order = self._rng.position(), order_of(loader)
-        start = PassStart(loader, rng, order, held, batches.counters_of(loader))
+        start = PassStart(
+            loader, self._rng.position(), order_of(loader), held, batches.counters_of(loader)
+        )
         self._first = self._first or start
         with self._rng:
             self._pass = self._maker.made(loader)
         self._number, self._start = self._number + 1, start
-
-    def _take(self, loader: Any) -> None:
-        """Take batch size and dataset from a loader of the loop."""
-        if self._start is not None and loader is self._start.loader:
-            return
-        self._maker.take(loader)
 
     def _batch(self, data: Any) -> Batch:
         assert self._pass is not None
@@ -224,8 +225,8 @@ class LoopSampler:
 
     def seek(self, position: LoopPosition) -> None:
         ahead, self._ahead = self._ahead or self._spent, None
-        if ahead is not None and ahead.before is position and ahead.place == self._place():
-            self._ahead = ahead
+        if ahead is not None and ahead.place == self._place() and ahead.is_behind(position):
+            self._ahead = ahead._replace(before=position)
             self._rng.seek(position.rng)
             return
         moved = self._place() != position[:3] or self._start is not position.start
@@ -284,16 +285,19 @@ class LoopSampler:
     def keep_everything(self) -> Iterator[None]:
         check_reread(self._start, self._passes)
         around, self._tried = self._tried, KeptBatches()
-        if self._spent is not None:
-            # It may be made again, without being read again.
-            self._tried.see(self.loader, self._spent.batch.data)
+        if self._spent is not None:  # It may be made again, without being read again.
+            self._tried.see(self._spent.batch.data)
         try:
             yield
         finally:
             self._tried.restore()
             self._tried = around
 
+    def end_trial(self, keep: bool) -> None:
+        """Put back what the steps on trial wrote into batches, unless they are kept."""
+        assert self._tried is not None
+        (self._tried.clear if keep else self._tried.restore)()
+
     def close(self) -> None:
-        # A training that nobody can reach any more was not closed by anybody.
-        self._passes.close()
+        self._passes.close()  # A training that nobody can reach was not closed by anybody.
         self._pass = self._ahead = self._spent = None

@@ -10,7 +10,6 @@ from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import MISSING, Done, Kept
 from nbdebug.model.state.weights import GradientCopies, trained
 from nbdebug.training.data.loops.kept_batches import KeptBatches
-from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.engine.session import Session
 
 
@@ -25,8 +24,8 @@ class BeforeStep:
 
     def __init__(self, session: Session, carries: bool, stops: bool, batch: Any) -> None:
         self._session, self._batches = session, KeptBatches()
-        if stops and isinstance(session.sampler, LoopSampler):
-            self._batches.see(session.sampler.loader, batch)
+        if stops:
+            self._batches.see(batch)
         self._gradients: GradientCopies | None = None
         if carries:
             held = trained(session.model, session.optimizer)

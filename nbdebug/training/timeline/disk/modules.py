@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from nbdebug.errors import CheckpointError
 from nbdebug.model.state.attributes import Attributes, captured_names
@@ -18,6 +19,7 @@ from nbdebug.model.state.weights import Weights
 from nbdebug.runs.redaction.document import holds_secret
 from nbdebug.training.engine.session import Session
 
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 NUMBER_TYPES, TEXT_TYPES = (bool, int, float, complex), (str, bytes)
 # Attributes of torch's layers that controls set.
 SHARES = ("p", "dropout", "momentum")
@@ -116,6 +118,17 @@ def _check_buffers(name: str, module: nn.Module, saved: Mapping[str, Any]) -> No
                 f"The buffer {place} was a tensor of shape {tuple(then.shape)} and {then.dtype}, "
                 f"now it is of shape {tuple(now.shape)} and {now.dtype}."
             )
+        elif isinstance(module, _NormBase) and key in STATISTICS:
+            _check_statistics(place, key, now, then)
+
+
+def _check_statistics(place: str, key: str, now: torch.Tensor, then: torch.Tensor) -> None:
+    """Running statistics are numbers, and variances and counts not below 0."""
+    bounded = key != "running_mean"
+    odd = bool(then.isnan().any()) or (bounded and bool((then < 0).any()))
+    own = bool(now.isnan().any()) or (bounded and bool((now < 0).any()))
+    if odd and not own:
+        raise CheckpointError(f"The buffer {place} holds values that no training gives.")
 
 
 def _check_attribute(place: str, module: nn.Module, key: str, then: Any) -> None:

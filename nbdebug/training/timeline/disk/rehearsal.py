@@ -19,6 +19,8 @@ from nbdebug.model.state.optimizer import OptimizerCopy
 
 # Other implementations of the same step, which need a device.
 DEVICE_OPTIONS = ("foreach", "fused", "capturable", "differentiable")
+# Numbers of updates in the states of torch's optimizers.
+COUNTS, MAX_COUNT = ("step", "n_iter", "func_evals"), 2**53
 
 
 def rehearse_optimizer(saved: OptimizerCopy, state: Mapping[Any, Any] | None) -> None:
@@ -39,6 +41,8 @@ def rehearse_optimizer(saved: OptimizerCopy, state: Mapping[Any, Any] | None) ->
         return
     for group in saved.groups:
         _check_ranges(kind, group)
+    for values in (state or {}).values():
+        _check_counts(kind.__name__, values)
     for parameter, values in (state or {}).items():
         groups = [g for g in saved.groups if any(p is parameter for p in g["params"])]
         if not groups or not values:
@@ -56,6 +60,17 @@ def rehearse_optimizer(saved: OptimizerCopy, state: Mapping[Any, Any] | None) ->
             raise CheckpointError(
                 f"{place} does not fit a parameter of shape {tuple(parameter.shape)}: {reason}"
             ) from error
+
+
+def _check_counts(kind: str, values: Any) -> None:
+    """Refuse numbers of updates of a parameter that are no whole numbers of at least 0."""
+    for name in COUNTS if isinstance(values, Mapping) else ():
+        value = values.get(name, 0)
+        one = isinstance(value, torch.Tensor) and value.numel() == 1
+        number = value.item() if one else value
+        whole = isinstance(number, int | float) and not isinstance(number, bool)
+        if not (whole and 0 <= number <= MAX_COUNT and number == int(number)):
+            raise CheckpointError(f"{name} of {kind} is {value!r:.60}: expected a count.")
 
 
 def _check_ranges(kind: Any, group: Mapping[str, Any]) -> None:
