@@ -185,7 +185,9 @@ class _Walk:
             self._records.spaces.append(space)
 
     def _see(self, place: str, value: Any, bind: Bind) -> None:
-        if self._records is not None:
+        if isinstance(value, TRAINED_TYPES):
+            self.enter(place, value, bind)
+        elif self._records is not None:
             self._records.see(place, value, bind, None)
 
     def _holder(self, place: str, value: Any, held: Iterable[str]) -> None:

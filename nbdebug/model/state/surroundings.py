@@ -99,9 +99,9 @@ class Surroundings:
         return self._copied(ValueCopier(self._elsewhere(), shared(copy)), self._reached())
 
     def capture_records(self) -> SurroundingsCopy:
-        """Copy only the numbers, containers and iterators of a loop, and small tensors it binds."""
+        """Copy only the numbers, containers and iterators of a loop, and tensors that nobody trains."""
         large = self._written.wanted()
-        copier = RecordCopier(self._elsewhere(), cloned, trained=False, large=large)
+        copier = RecordCopier(self._elsewhere(), shared(cloned), trained=False, large=large)
         return self._with_records(copier, _is_bound, large)
 
     def capture_for_validation(self) -> SurroundingsCopy:
@@ -206,8 +206,14 @@ def _identity(reached: Reached) -> object:
 
 
 def _is_bound(reached: Reached) -> bool:
-    """True for a tensor, or a tuple of them, in a variable that code binds to another one."""
-    return reached.bind is not None and isinstance(reached.value, torch.Tensor | tuple)
+    """True for a tensor, or a tuple of them, that a step binds anew or writes into.
+
+    Without gradient code writes into it, under whichever name it reads it.
+    """
+    value = reached.value
+    if isinstance(value, torch.Tensor) and not value.requires_grad:
+        return True
+    return reached.bind is not None and isinstance(value, torch.Tensor | tuple)
 
 
 def _free(place: str, taken: Container[str]) -> str:
