@@ -99,7 +99,7 @@ class Surroundings:
         return self._copied(ValueCopier(self._elsewhere(), shared(copy)), self._reached())
 
     def capture_records(self) -> SurroundingsCopy:
-        """Copy only the numbers, containers and iterators of a loop, and tensors that nobody trains."""
+        """Copy only numbers, containers and iterators of a loop, and tensors nobody trains."""
         large = self._written.wanted()
         copier = RecordCopier(self._elsewhere(), shared(cloned), trained=False, large=large)
         return self._with_records(copier, _is_bound, large)

@@ -34,7 +34,8 @@ def why_fixed(loader: Any) -> str:
     if loader.num_workers:
         return WITH_WORKERS
     plain = type(loader).__iter__ is DataLoader.__iter__ and type(loader) is DataLoader
-    sampled = type(loader.batch_sampler) is BatchSampler
+    # Without a size the batch sampler is the user's, who gave it another sampler.
+    sampled = type(loader.batch_sampler) is BatchSampler and loader.batch_size is not None
     stream = isinstance(loader.dataset, IterableDataset)
     return "" if plain and sampled and not stream else OWN_LOADER
 
@@ -111,7 +112,7 @@ class SizedPass:
     the order of the sampler with the first batch.
 
     Attributes:
-        read: samples that were read.
+        read: samples that were read, and one more where the end was met with them.
     """
 
     def __init__(self, loader: DataLoader[Any], batching: Batching) -> None:
@@ -128,7 +129,8 @@ class SizedPass:
             raise StopIteration
         together = getattr(loader.dataset, "__getitems__", None)
         samples = together(indices) if together else [loader.dataset[i] for i in indices]
-        self.read += len(indices)
+        # A sampler that met its end may have drawn there.
+        self.read += min(len(indices) + 1, size)
         return loader.collate_fn(samples)
 
     def skip(self, count: int) -> None:
