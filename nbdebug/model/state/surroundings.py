@@ -127,8 +127,11 @@ class Surroundings:
         kept: dict[str, tuple[Reached, Kept]] = {}
         for one in reached:
             found = copier.keep(one.value, one.place)
-            # A batch belongs to who gives it; a name beside the loop's own is bound to it again.
-            if type(found) is not AsIs or (self.rebinds and one.shared and one.bind is not None):
+            # A batch belongs to who gives it; a name beside the loop's own is bound to it again, as
+            # is that of a network or an optimizer, which the loop may exchange.
+            bound = self.rebinds and one.bind is not None
+            exchanged = not isinstance(one.value, torch.Tensor | tuple)
+            if type(found) is not AsIs or (bound and (one.shared or exchanged)):
                 kept[_free(one.place, kept)] = one, found
         made = SurroundingsCopy(kept, copier.tensors, self.rebinds)
         made.large = {place for place, (one, _) in kept.items() if is_large(one.value)}

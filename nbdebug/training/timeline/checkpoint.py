@@ -13,6 +13,7 @@ from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy, to_host
 from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
 from nbdebug.model.state.session_rng import RngPosition
+from nbdebug.model.state.structure import Structure
 from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
 from nbdebug.model.state.values.written import CHECKPOINT_BYTES
 from nbdebug.model.state.weights import GradientCopies, Weights, trained
@@ -48,6 +49,7 @@ class Checkpoint:
     Attributes:
         gradients: those that a loop of the user's own carries on to the next step.
         held_out: what val_data hold.
+        structure: of a model that a loop of the user's own may exchange parts of; else None.
         cursor: number of events in the edit log before this checkpoint.
         size: bytes of all tensors; after_update: what is pending, see `AfterUpdate`.
     """
@@ -71,6 +73,7 @@ class Checkpoint:
     part_windows: Mapping[str, NormWindow] = field(default_factory=dict)
     gradients: GradientCopies = NO_GRADIENTS
     held_out: HeldOut = NOTHING_HELD
+    structure: Structure | None = None
 
     @property
     def step(self) -> int:
@@ -113,6 +116,7 @@ class Checkpoint:
             {name: part.window.copied() for name, part in session.clipping.parts.items()},
             gradients,
             session.held_out.capture(),
+            None if session.body is None else Structure(session.model, session.optimizer),
         )
 
     def restore(self, loop: Loop, controls: ControlSet, *, restart_data: bool = False) -> None:
@@ -126,6 +130,8 @@ class Checkpoint:
             DataError: the data cannot be read again from there; nothing was changed.
         """
         session = loop.session
+        if self.structure is not None:
+            self.structure.restore()
         self.weights.check(session.model)
         if restart_data:
             session.sampler.reset()
