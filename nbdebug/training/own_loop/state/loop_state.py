@@ -27,6 +27,7 @@ from nbdebug.training.own_loop.meeting.loop_code import (
     hidden_progress,
     names_carried,
     names_used,
+    repeats_within,
 )
 from nbdebug.training.own_loop.state.wrappers import wrappers
 
@@ -37,6 +38,9 @@ CANNOT = (
 MOVES_ON = "it takes values from {}, a {}, which cannot be put back"
 WRAPPED = "its batches come through {}, whose other values cannot be put back"
 SEVERAL = "it has several loops over batches(), and cannot be led from one back to another"
+WITHIN = (
+    "a `for` loop within that over epochs() makes several passes, and its place cannot be put back"
+)
 NO_INDEX = "the number that enumerate() gives cannot be put back in this Python"
 
 
@@ -61,6 +65,8 @@ class LoopState:
         self._places, self._plain = set[Place](), set[Place]()
         # Number of the epoch that began after a number of passes.
         self._epochs = dict[int, int]()
+        # Passes that began since an epoch did.
+        self._passes = 0
         self.why_not, self.runs = "", 0
 
     def begin_pass(self, frames: LoopFrames, first: bool) -> bool:
@@ -72,6 +78,7 @@ class LoopState:
             self.why_not = ""
             self._places.clear()
             self._plain.clear()
+        self._passes += 1
         self._places.add(place := frames.place())
         found = _around(frames, place in self._plain)
         self._counts = bool(found)
@@ -83,11 +90,13 @@ class LoopState:
         with suppress(Exception):
             several = len(self._places) > 1 or _makes_several(frames)
             self.why_not = CANNOT.format(SEVERAL) if several else _why_not(frames, found)
+            if self._passes > 1 and not self.why_not and _repeats_passes(frames):
+                self.why_not = CANNOT.format(WITHIN)
         return bool(self.why_not)
 
     def epoch_after(self, completed: int) -> int:
         """Number of the epoch that begins after some passes; an epoch may have several."""
-        known = self._epochs
+        known, self._passes = self._epochs, 0
         before = [passes for passes in known if passes < completed]
         if completed not in known:
             known[completed] = known[max(before)] + 1 if before else completed
@@ -166,6 +175,11 @@ class LoopState:
 def _makes_several(frames: LoopFrames) -> bool:
     """True for code that has several loops over batches."""
     return sum(calls_of(frame.f_code, "batches") for frame in frames.users()) > 1
+
+
+def _repeats_passes(frames: LoopFrames) -> bool:
+    """True if a loop that nobody can lead back makes the passes of an epoch."""
+    return repeats_within([(one.f_code, one.f_lasti) for one in frames.users()], "epochs")
 
 
 def _around(frames: LoopFrames, plain: bool = False) -> list[Any]:
