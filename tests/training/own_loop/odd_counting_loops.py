@@ -350,6 +350,29 @@ def loop(epochs, batches):
 """,
 }
 ODD_REFUSED = {
+    "the context of decimals": ("decimal.getcontext, a context", """
+import decimal
+
+def loop(epochs, batches):
+    decimal.getcontext().prec = 28
+    for _ in epochs(3):
+        for x, y in batches(loader):
+            decimal.getcontext().prec = 10 + decimal.getcontext().prec % 19
+            step(x, y, float(decimal.Decimal(1) / 3))
+"""),
+    "the context of decimals in a function": ("getcontext, a context", """
+from decimal import Decimal, getcontext
+
+def scale():
+    getcontext().prec = 10 + getcontext().prec % 19
+    return float(Decimal(1) / 3)
+
+def loop(epochs, batches):
+    getcontext().prec = 28
+    for _ in epochs(3):
+        for x, y in batches(loader):
+            step(x, y, scale())
+"""),
     "a loop within that over epochs": ("within that over epochs", """
 def loop(epochs, batches):
     for _ in epochs(2):

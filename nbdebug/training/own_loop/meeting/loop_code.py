@@ -44,6 +44,14 @@ def names_used(code: types.CodeType, at: int) -> frozenset[str]:
 
 
 @functools.lru_cache(256)
+def attributes_used(code: types.CodeType, at: int) -> frozenset[str]:
+    """Names of attributes that the innermost loop around an instruction reads."""
+    first, last = _innermost(code, at) or (0, len(code.co_code))
+    inside = (part for part in dis.get_instructions(code) if first <= part.offset <= last)
+    return frozenset(part.argval for part in inside if part.opname in ("LOAD_ATTR", "LOAD_METHOD"))
+
+
+@functools.lru_cache(256)
 def names_carried(code: types.CodeType, at: int) -> frozenset[str]:
     """Names that the innermost loop around an instruction reads before it binds them."""
     span = _innermost(code, at) or (0, -1)

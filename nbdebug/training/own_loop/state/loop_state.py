@@ -18,11 +18,12 @@ from nbdebug.model.state.reachable import reachable
 from nbdebug.model.state.surroundings import Root
 from nbdebug.model.state.values.iterators import can_set_index, index_of, set_index
 from nbdebug.model.state.values.kept import Constant, Kept
-from nbdebug.model.state.values.places import ABSENT
+from nbdebug.model.state.values.places import ABSENT, parts_of_thread
 from nbdebug.model.state.values.reached import MAX_CARRIED_BYTES, Bind
 from nbdebug.model.state.values.records import Records
 from nbdebug.training.own_loop.meeting.frames import LoopFrames, Place
 from nbdebug.training.own_loop.meeting.loop_code import (
+    attributes_used,
     calls_of,
     hidden_progress,
     names_carried,
@@ -233,6 +234,8 @@ def _moving(frames: LoopFrames) -> dict[str, str]:
     records = Records()
     for frame in (*frames.between(), *list(frames.users())[:1]):
         space = {**frame.f_globals, **frame.f_locals}
-        used = names_used(frame.f_code, frame.f_lasti)
-        reachable([(name, space[name]) for name in sorted(used & space.keys())], records)
+        used = sorted(names_used(frame.f_code, frame.f_lasti) & space.keys())
+        read = attributes_used(frame.f_code, frame.f_lasti)
+        parts = [part for name in used for part in parts_of_thread(space[name], read)]
+        reachable([*((name, space[name]) for name in used), *parts], records)
     return records.moving
