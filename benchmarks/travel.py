@@ -20,7 +20,7 @@ def checkpoints(workload: Workload, quick: bool) -> list[Row]:
     for kept, without in in_both_orders(partial(make, workload), plain):
         block = workload.block
         times += in_turn(partial(kept.run, steps=block), partial(without.run, steps=block), pairs)
-        ring = kept._parts.training.timeline._pool
+        ring = kept._parts.training.timeline.pool
         share = ring.size / ring.budget
     return [
         compared(f"{workload.name}, checkpoints over none", times, 1.03),

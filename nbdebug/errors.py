@@ -21,6 +21,7 @@ NbdebugError
 ├── PluginError (RuntimeError)       a plug-in that does not keep its contract
 ├── LinkError (ConnectionError)      a training in another process that cannot be reached
 ├── SteeringError (RuntimeError)     a command to a training that somebody else steers
+├── RanksError (RuntimeError)        a command that several ranks do not do, or cannot be told of
 ├── ElsewhereError (RuntimeError)    an object that lives in the process of the training
 ├── RemoteError (RuntimeError)       an exception of another process, of an unknown class
 ├── InsideStepError (RuntimeError)   a command that would wait for the step it was given in
@@ -141,6 +142,10 @@ class SteeringError(NbdebugError, RuntimeError):
 
 class ElsewhereError(NbdebugError, RuntimeError):
     """This lives in the process of the training, and cannot be had from here."""
+
+
+class RanksError(NbdebugError, RuntimeError):
+    """This is not done where several ranks train together, or they are not to be reached."""
 
 
 class RemoteError(NbdebugError, RuntimeError):

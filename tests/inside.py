@@ -144,12 +144,12 @@ def timeline_of(dbg: nbd.Debugger) -> Timeline:
 
 def checkpoints_of(dbg: nbd.Debugger) -> list[int]:
     """Steps of the checkpoints that are kept."""
-    return [checkpoint.step for checkpoint in timeline_of(dbg)._pool.checkpoints]
+    return [checkpoint.step for checkpoint in timeline_of(dbg).pool.checkpoints]
 
 
 def checkpoint_bytes_of(dbg: nbd.Debugger) -> int:
     """Bytes of all checkpoints."""
-    return timeline_of(dbg)._pool.size
+    return timeline_of(dbg).pool.size
 
 
 def let_a_checkpoint_be_due(dbg: nbd.Debugger, *, on_disk: bool = False) -> None:

@@ -62,8 +62,8 @@ class InitialLoss(Check):
     # Of losses other than cross-entropy, where the weights are PyTorch's.
     OTHER_LOSSES = 1.5
     NOTHING = 1e-6
-    # Standard deviations of the targets between their mean and 0.
-    MAX_OFFSET = 0.5
+    # Between the mean of the targets and 0: standard deviations, or the size of fresh outputs.
+    MAX_OFFSET, NEAR = 0.5, 1.0
 
     def examine(self, context: CheckContext) -> Outcome:
         trained = _why_trained(context)
@@ -116,7 +116,8 @@ class InitialLoss(Check):
         if number is not None:
             chance, words = max(chance, number), "of the best single number"
         # Of an asymmetric loss the best number is far from 0, where an untrained model is.
-        if abs(float(targets.mean())) < self.MAX_OFFSET * float(targets.std()):
+        offset = abs(float(targets.mean()))
+        if offset < max(self.MAX_OFFSET * float(targets.std()), self.NEAR):
             nothing = context.loss_value(torch.zeros_like(outputs), targets)
             if nothing > chance:
                 chance, words = nothing, "of an output of 0"

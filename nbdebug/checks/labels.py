@@ -81,10 +81,7 @@ class Labels(Check):
                 return Outcome("not_applicable", words)
             if not _are_read(context):
                 return Outcome("not_applicable", "the loss does not read the targets.")
-            return Outcome(
-                "fail", f"all {len(targets):,} targets are {targets.flatten()[0].item():g}",
-                "at least two values", "Check the code that makes the targets, and shuffling.",
-            )  # fmt: skip
+            return _constant(len(targets), targets.flatten()[0].item())
         if targets.is_floating_point():
             return self._numbers(targets, _is_clipped(context))
         return self._classes(context, *_drawn_targets(context, targets))
@@ -145,6 +142,18 @@ class Labels(Check):
 def _is_clipped(context: CheckContext) -> bool:
     """True if training clips its gradients, by a setting or in the user's own loop."""
     return context.subject.clipped_by_loop or context.subject.clipping.mode != "off"
+
+
+def _constant(count: int, value: float) -> Outcome:
+    remedy = "Check the code that makes the targets, and shuffling."
+    if value == 0:
+        remedy += (
+            " Numbers between 0 and 1 all become 0 as integers (LongTensor, .long(), astype(int)): "
+            "keep them as float32."
+        )
+    return Outcome(
+        "fail", f"all {count:,} targets are {value:g}: one value", "at least two values", remedy
+    )
 
 
 def _smooth(found: SmoothTargets) -> Outcome:

@@ -11,6 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._leaked_numbers import leaked_numbers
 from nbdebug.checks._operations import bare_name
 from nbdebug.checks._samples import limited_by_time
 from nbdebug.checks.base import Check
@@ -26,12 +27,12 @@ LOOKUPS = frozenset({"embedding", "embedding_bag", "one_hot", "getitem", "index_
 
 
 class LeakedTargets(Check):
-    """Checks that no column of the inputs is the class that is to be predicted.
+    """Checks that no column of the inputs is the class or the number that is to be predicted.
 
     A table that was read with its last column, or a target that was encoded before it was
-    dropped, makes a model that is perfect on this data and useless on new data. A word of a
-    sequence may well tell the class, by a rule that the model is to learn: one that tells it in the
-    training data alone does not.
+    dropped, makes a model that is perfect on this data and useless on new data; so does a window
+    of a series that reaches one value too far. A word of a sequence may well tell the class, by a
+    rule that the model is to learn: one that tells it in the training data alone does not.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -49,7 +50,7 @@ class LeakedTargets(Check):
     def examine(self, context: CheckContext) -> Outcome:
         found = _table(context)
         if isinstance(found, str):
-            return Outcome("not_applicable", found)
+            return _of_numbers(context) or Outcome("not_applicable", found)
         inputs, targets = found
         columns = _of_classes(inputs, targets)
         varying = int((inputs != inputs[:1]).any(0).sum())
@@ -79,6 +80,29 @@ class LeakedTargets(Check):
             return set()
         same = wide(inputs[first[place]] == found[0])[known].mean(0)
         return {column for column in words if float(same[column]) < self.MAX_SHARE}
+
+
+def _of_numbers(context: CheckContext) -> Outcome | None:
+    """Outcome where numbers are to be predicted; None where they are not."""
+    with suppress(DataError):
+        found = leaked_numbers(context.alike)
+        if isinstance(found, str):
+            return None
+        width = context.inputs[0].numel()
+        # Of a toy problem, each column may tell the number.
+        if not 0 < len(found) <= width / 2:
+            return Outcome("pass", f"none of {width} columns", "inputs without the target")
+        names, several = ", ".join(map(str, found[:5])), len(found) > 1
+        plural, verb = ("s", "are") if several else ("", "is")
+        return Outcome(
+            "warning",
+            f"column{plural} {names} of the inputs (of {width}, from 0) {verb} the number that is "
+            "to be predicted, but for its unit, in all samples",
+            "inputs without the target",
+            f"Leave column{plural} {names} out. A window of a series has to end before its target: "
+            "x = series[i : i + L], y = series[i + L].",
+        )
+    return None
 
 
 def _leak(columns: list[int], count: int, alone: bool) -> Outcome:

@@ -52,6 +52,7 @@ from nbdebug.training.tasks.trials.double_step import DoubleStep
 from nbdebug.training.tasks.trials.stopped_step import StoppedStep
 from nbdebug.training.timeline.disk.reader import read
 from nbdebug.training.timeline.timeline import Timeline
+from nbdebug.training.together import join, make_queue
 from nbdebug.training.worker import Worker
 
 UNCOUNTED = (
@@ -131,7 +132,7 @@ def assemble(
         history.add_notice(Notice(0, "info", f"{control} at the start", note))
     _say_what_is_unusual(session, history)
     training = _training(setup, session, known, history)
-    queue = CommandQueue()
+    queue = make_queue(setup)
     training.diagnosis.ask = partial(_ask, training, queue)
     validator = CommandValidator(known, training.checks, training.loop.breakpoints, history)
     name = setup.name or default_name(setup.model)
@@ -139,10 +140,10 @@ def assemble(
     for notice in notices:
         history.add_notice(notice)
     recorder, runs = _recording(history, name, about, location)
-    return Parts(
-        training, queue, Worker(training, queue), validator, name, about, recorder, runs,
-        HomeProcess(),
-    )  # fmt: skip
+    worker = Worker(training, queue)
+    join(queue, training)
+    home = HomeProcess()
+    return Parts(training, queue, worker, validator, name, about, recorder, runs, home)
 
 
 def _training(setup: Setup, session: Session, controls: ControlSet, history: History) -> Training:
@@ -184,6 +185,8 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
 
 def _ask(training: Training, queue: CommandQueue, names: tuple[str, ...]) -> None:
     """Let checks that rules ask for run, when training can afford them."""
+    if training.session.together:
+        return
     training.asked.expect()
     queue.put(AskChecks(names))
 

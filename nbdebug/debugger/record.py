@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from nbdebug.core.commands.running import Run as RunSteps
+from nbdebug.core.history.history import History
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.timeline import ReplayResult
 from nbdebug.debugger.assembly import Parts
 from nbdebug.debugger.client import Client
@@ -32,10 +34,10 @@ class LiveRun(Run):
 
     def __init__(
         self, read: Callable[[], RunData], note: Callable[[str], None],
-        repeat: Callable[[RunRecord], ReplayResult],
+        repeat: Callable[[RunRecord], ReplayResult], history: History,
     ) -> None:  # fmt: skip
         super().__init__(read)
-        self._note, self._repeat = note, repeat
+        self._note, self._repeat, self._history = note, repeat, history
 
     def note(self, text: str) -> None:
         """Attach a sentence to the current step; the plots show it.
@@ -48,6 +50,9 @@ class LiveRun(Run):
     def repeat(self, run: RunRecord) -> ReplayResult:
         """Repeat a recorded run; see `Debugger.repeat`."""
         return self._repeat(run)
+
+    def _looks(self) -> Snapshot:
+        return self._history.snapshot(())
 
 
 @refuse_unknown_keywords
@@ -65,7 +70,7 @@ class Recording:
     @property
     def run(self) -> LiveRun:
         """The run so far."""
-        return LiveRun(self._read(), self.note, self.repeat)
+        return LiveRun(self._read(), self.note, self.repeat, self._parts.history)
 
     def note(self, text: str) -> None:
         """Attach a sentence to the current step; the plots show it.
@@ -79,7 +84,9 @@ class Recording:
     def report(self, path: str | PathLike[str]) -> Path:
         """Write one page of HTML: plots, changes, findings, checklist, notes, environment.
 
-        The page is self-contained and works without a network.
+        What was looked at inside the network, in the dashboard or by `network`, `explain`,
+        `embedding` and `predictions`, is in it as it was at the last look. The page is
+        self-contained and works without a network.
 
         Raises:
             OutputError: nothing can be written there.

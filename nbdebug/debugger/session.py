@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from nbdebug.core.commands.examining import FindWorstSamples, RunLrRangeTest, SummarizeModel
-from nbdebug.core.commands.inside import Explain, LookInside
+from nbdebug.core.commands.inside import Embed, Explain, LookInside
 from nbdebug.core.commands.predicting import Predict
 from nbdebug.core.commands.running import ReestimateBatchNorm
 from nbdebug.core.deprecated import warn_deprecated
 from nbdebug.core.history.present import PresentView
 from nbdebug.core.results.inside.attribution import Attribution, Method
+from nbdebug.core.results.inside.embedding import Embedding, Projection
 from nbdebug.core.results.inside.network_picture import NetworkPicture, Show
 from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.core.results.lr_range_test import LrRangeTest
@@ -111,7 +112,12 @@ class DebuggerSession:
         return cast(ModelSummary, self._client.do(SummarizeModel()))
 
     def network(
-        self, sample: int = 0, show: Show = "activations", part: str = "", data: Any = None
+        self,
+        sample: int = 0,
+        show: Show = "activations",
+        part: str = "",
+        data: Any = None,
+        index: int | None = None,
     ) -> NetworkPicture:
         """Picture of the network: its parts, and what each gives for one fixed sample.
 
@@ -127,13 +133,14 @@ class DebuggerSession:
                 in `detail`.
             data: other samples to look at from now on: a batch as training reads it, or inputs
                 alone.
+            index: of a sample in the training data to look at instead, such as a worst one.
 
         Raises:
             ArgumentError: sample or show make no sense, or there is no such part.
             DataError: there is no such sample, or there are no data.
             ModelError: no call of the model was seen yet.
         """
-        return cast(NetworkPicture, self._client.do(LookInside(sample, show, part, data)))
+        return cast(NetworkPicture, self._client.do(LookInside(sample, show, part, data, index)))
 
     def explain(
         self,
@@ -141,6 +148,7 @@ class DebuggerSession:
         method: Method = "saliency",
         of: int | None = None,
         layer: str = "",
+        index: int | None = None,
     ) -> Attribution:
         """Attribute an output of the model to the inputs of one fixed sample, see `network`.
 
@@ -152,6 +160,7 @@ class DebuggerSession:
                 the output of their embedding.
             of: index of the output, None for that of the target, else the largest one.
             layer: of Grad-CAM; "" for the last one with maps [H, W].
+            index: of a sample in the training data to explain instead, such as a worst one.
 
         Raises:
             ArgumentError: there is no such method, output or layer.
@@ -159,7 +168,27 @@ class DebuggerSession:
             ModelError: the model has no inputs or outputs that can be explained.
             Exception: whatever the model raised. Training is as it was.
         """
-        return cast(Attribution, self._client.do(Explain(sample, method, of, layer)))
+        return cast(Attribution, self._client.do(Explain(sample, method, of, layer, index)))
+
+    def embedding(
+        self, part: str = "", method: Projection = "pca", losses: bool = True
+    ) -> Embedding:
+        """Outputs of a part for all fixed samples, see `network`, projected onto a plane.
+
+        Args:
+            part: name of the part; "" for what the last layer with parameters takes. Of a
+                sequence the mean over its positions is projected.
+            method: "pca" for the principal components, or "tsne" (van der Maaten and Hinton
+                2008), which needs scikit-learn.
+            losses: evaluate the loss of each sample, too.
+
+        Raises:
+            ArgumentError: there is no such part or method.
+            MissingPackageError: scikit-learn is not installed.
+            ModelError: no call of the model was seen yet.
+            Exception: whatever the model raised. Training is as it was.
+        """
+        return cast(Embedding, self._client.do(Embed(part, method, losses)))
 
     def culprits(self, step: int | None = None, top: int = 8) -> WorstSamples:
         """Old name of `worst_samples`; removed in version 0.3."""

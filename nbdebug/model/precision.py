@@ -1,4 +1,4 @@
-"""The widest floating dtype of a device."""
+"""Values of tensors of any layout and dtype."""
 
 from __future__ import annotations
 
@@ -15,3 +15,18 @@ def widest(device: torch.device) -> torch.dtype:
 def wide(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor in the widest floating dtype of its device."""
     return tensor.to(widest(tensor.device))
+
+
+def dense(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with all its values: sparse, quantized and nested ones are unpacked."""
+    if tensor.is_nested:
+        padded: torch.Tensor = torch.nested.to_padded_tensor(tensor, 0.0)
+        return padded
+    if tensor.layout is not torch.strided:
+        return tensor.to_dense()
+    return tensor.dequantize() if tensor.is_quantized else tensor
+
+
+def sizes_of(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Shape of a tensor; of a nested one, whose rows differ, the number of rows alone."""
+    return (tensor.size(0),) if tensor.is_nested else tuple(tensor.shape)

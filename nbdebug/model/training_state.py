@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from nbdebug.core.results.loops.ranks import RankSpread
 from nbdebug.model.activations.swap import Activations
 from nbdebug.model.batchnorm import BatchNorms
 from nbdebug.model.clipping.recurrent import RecurrentClipping
@@ -22,6 +23,7 @@ from nbdebug.model.joint_optimizer import JointOptimizer
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.module.forward import LossFn
 from nbdebug.model.module.modes import Modes
+from nbdebug.model.module.sharded import is_sharded
 from nbdebug.model.optimizers import Optimizers, group_ratios
 from nbdebug.model.order.layer_order import LayerOrder
 from nbdebug.model.origin.compared import Compared, LossReader
@@ -101,11 +103,15 @@ class TrainingState:
         stepped_by_loop: those that were found last; stepped_beside: of other optimizers.
         clipped_by_loop: True if a loop of the user's own has clipped gradients before an update.
         unavailable: controls that this kind of training cannot take, with the reason.
+        together: True where several ranks train together: none may run the model on its own.
+        spread: numbers of all ranks, taken last; None without other ranks.
+        sharded: True if each rank holds a part of the parameters, as with FSDP.
     """
 
     stepped_by_loop: Sequence[LRScheduler] = ()
     stepped_beside: Sequence[LRScheduler] = ()
-    clipped_by_loop = False
+    clipped_by_loop = together = False
+    spread: RankSpread | None = None
 
     def __init__(
         self,
@@ -123,8 +129,8 @@ class TrainingState:
         self.device = device
         self.metrics = metrics
         self.parameters: tuple[tuple[str, nn.Parameter], ...] = learnable(model)
-        names = [name for name, _ in self.parameters]
-        self.clipping = Clipping(parameter_layers(names, model))
+        self.sharded = any(is_sharded(parameter) for _, parameter in self.parameters)
+        self.clipping = Clipping(parameter_layers([n for n, _ in self.parameters], model))
         # Tracing a model may run code of it, such as the power iteration of spectral_norm.
         with undisturbed(model):
             self.recurrent = RecurrentClipping(model)

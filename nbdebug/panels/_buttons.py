@@ -43,9 +43,21 @@ def tab_button(label: str, tab: str, tooltip: str) -> str:
     )
 
 
-def choice_button(label: str, option: str, value: str, tab: str, tooltip: str) -> str:
-    """HTML of a button that chooses a value of an option and shows the tab of that option."""
+def choice_button(
+    label: str,
+    option: str,
+    value: str,
+    tab: str,
+    tooltip: str,
+    also: Mapping[str, str] | None = None,
+) -> str:
+    """HTML of a button that chooses a value of an option and shows the tab of that option.
+
+    Args:
+        also: values of further options.
+    """
     attributes = {"data-choose": option, "data-value": value, "data-tab": tab, "title": tooltip}
+    attributes |= {} if also is None else {"data-also": json.dumps(also)}
     written = " ".join(f'{name}="{html.escape(text)}"' for name, text in attributes.items())
     return f'<button type="button" class="nbd-offer" {written}>{html.escape(label)}</button>'
 

@@ -9,7 +9,9 @@ from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.commands.examining import CloseWorstSamples, FindWorstSamples
 from nbdebug.core.results.findings import Finding
 from nbdebug.core.results.worst_samples import WorstSample, WorstSamples, worst_sample_table
-from nbdebug.panels._buttons import button
+from nbdebug.panels._buttons import button, choice_button
+from nbdebug.panels.attribution import EXPLAIN
+from nbdebug.panels.network_picture import INDEX, SAMPLE, PictureOfNetwork
 
 # Findings that single samples may cause; True: samples of the step at which the finding began.
 SAMPLE_FINDINGS = {
@@ -29,6 +31,10 @@ RELABEL_TIP = (
     "is. Takes effect at the next batch; can be undone."
 )
 UNDO_TIP = "Train on this sample again as it is in the data. Takes effect at the next batch."
+LOOK_TIP = (
+    "Look inside: show what each part of the network gives for this sample, and which inputs its "
+    "output depends on. Training does not change."
+)
 CLOSE_TIP = "Hide this table. Takes effect at once."
 InForce = tuple[tuple[int, ...], dict[int, Any]]
 
@@ -62,7 +68,7 @@ def _tools(sample: WorstSample, in_force: InForce, available: set[str]) -> str:
     excluded, relabelled = in_force
     if sample.index is None:
         return ""
-    made = ""
+    made = look_inside(f"{INDEX}{sample.index}") if available else ""
     if "excluded_samples" in available and sample.index not in excluded:
         made += _ask("Exclude", {"excluded_samples": [*excluded, sample.index]}, EXCLUDE_TIP)
     guess = sample.prediction
@@ -75,6 +81,16 @@ def _tools(sample: WorstSample, in_force: InForce, available: set[str]) -> str:
         if made
         else ""
     )
+
+
+def look_inside(sample: str, label: str = "Look inside") -> str:
+    """Button that shows activations and saliency of a sample.
+
+    Args:
+        sample: value of the option of the samples.
+    """
+    also = {EXPLAIN: "saliency"}
+    return choice_button(label, SAMPLE, sample, PictureOfNetwork.tab, LOOK_TIP, also)
 
 
 def _undo_buttons(excluded: tuple[int, ...], relabelled: dict[int, Any]) -> Iterator[str]:

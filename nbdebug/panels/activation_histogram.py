@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
@@ -21,7 +19,7 @@ class ActivationHistogram(Panel):
     help = "latest; measured while this tab is open, and when you open it in a pause"
     height = 240
     wide = True
-    watches: ClassVar = ("activation_histogram",)
+    watches = ("activation_histogram",)
 
     def build(self) -> UIElement:
         self.plot = HistogramPlot(self, "activation", "Layer")

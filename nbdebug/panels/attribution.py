@@ -9,7 +9,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.inside.attribution import METHODS, TITLES, Attribution
 from nbdebug.panels._buttons import button
 from nbdebug.panels.base import Panel
-from nbdebug.panels.network_picture import SAMPLE
+from nbdebug.panels.network_picture import SAMPLE, sample_fields, sample_text
 
 EXPLAIN = "inside_explain"
 HINT = (
@@ -33,7 +33,7 @@ class AttributionPanel(Panel):
         offered = [("", "nothing"), *((name, TITLES[name]) for name in METHODS)]
         self.context.choices.offer(EXPLAIN, "Explain", self.tab, offered)
         # The panel of the picture offers the samples that there are.
-        self.context.choices.offer(SAMPLE, "Sample", self.tab, [("0", "0")])
+        self.context.choices.offer(SAMPLE, "Sample", self.tab, [("0", "0")], free=True)
         self._asked = ("", "")
         self._page = ""
 
@@ -58,10 +58,11 @@ class AttributionPanel(Panel):
             "Explain again", Explain.name, _fields(method, sample),
             "Explain the output at the present weights", disabled=closed,
         )  # fmt: skip
-        if found is None or (found.method, str(found.sample)) != (method, sample or "0"):
-            return f"<p>{TITLES[method]} of sample {sample}…</p>{again}"
+        named = sample_text(sample or "0")
+        if found is None or (found.method, found.named) != (method, named):
+            return f"<p>{TITLES[method]} of sample {html.escape(named)}…</p>{again}"
         return f"{found._repr_html_()}<p>{again}</p>"
 
 
 def _fields(method: str, sample: str) -> dict[str, str]:
-    return {"method": method, "sample": sample or "0"}
+    return {"method": method, **sample_fields(sample)}

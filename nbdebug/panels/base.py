@@ -206,7 +206,7 @@ class Panel(ABC):
     height: int = 260
     wide: ClassVar[bool] = False
     needs: tuple[str, ...] = ()
-    watches: ClassVar[tuple[str, ...]] = ()
+    watches: tuple[str, ...] = ()
 
     def __init__(self, context: PanelContext) -> None:
         self.context = context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from bokeh.models import (
@@ -44,7 +44,7 @@ class ClipNorms(Panel):
     height = 360
     wide = True
     needs = ("clip_norm",)
-    watches: ClassVar = ("clip_norms",)
+    watches = ("clip_norms",)
 
     def build(self) -> UIElement:
         self.bars = ColumnDataSource({"left": [], "right": [], "count": []})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
@@ -20,7 +18,7 @@ class GradientHistogram(Panel):
     title = "Histogram of a gradient"
     help = "latest; measured while open"
     height = 460
-    watches: ClassVar = ("gradient_histogram",)
+    watches = ("gradient_histogram",)
 
     def build(self) -> UIElement:
         self.plot = HistogramPlot(self, "gradient", "Parameter")

@@ -13,6 +13,8 @@ from nbdebug.core.results.inside.structure import Structure
 from nbdebug.core.results.network import ends_of, range_title
 from nbdebug.panels.base import Panel
 
+# A sample by its index in the training data, as a value of SAMPLE.
+INDEX = "index "
 BLOCK, PART, SHOW, SAMPLE = "inside_block", "inside_part", "inside_show", "inside_sample"
 SHOWN = (("activations", "activations"), ("gradients", "gradients of the loss"))
 MAX_OFFERED = 64
@@ -37,7 +39,7 @@ class PictureOfNetwork(Panel):
     def build(self) -> None:
         choices = self.context.choices
         choices.offer(SHOW, "Show", self.tab, SHOWN)
-        choices.offer(SAMPLE, "Sample", self.tab, [("0", "0")])
+        choices.offer(SAMPLE, "Sample", self.tab, [("0", "0")], free=True)
         choices.offer(BLOCK, "Block", self.tab, [("", "whole network")])
         choices.offer(PART, "Part", self.tab, [("", "none")], free=True)
         self._asked = ("0", SHOWN[0][0], "")
@@ -54,7 +56,7 @@ class PictureOfNetwork(Panel):
         wanted = (choices[SAMPLE], choices[SHOW], choices[PART])
         if wanted != self._asked and snapshot.status.state != "closed":
             self._asked = wanted
-            fields = dict(zip(("sample", "show", "part"), wanted, strict=True))
+            fields = {**sample_fields(wanted[0]), "show": wanted[1], "part": wanted[2]}
             self.context.ask(self.name, LookInside.name, fields)
         blamed = frozenset(name for found in snapshot.findings for name in found.layers)
         state = (choices[BLOCK], choices[PART], blamed)
@@ -78,16 +80,31 @@ class PictureOfNetwork(Panel):
     def _offer(self, picture: NetworkPicture) -> None:
         choices = self.context.choices
         samples = [(str(at), str(at)) for at in range(min(picture.samples, MAX_OFFERED))]
-        choices.offer(SAMPLE, "Sample", self.tab, samples)
+        chosen = choices[SAMPLE]
+        if chosen not in dict(samples):
+            samples.append((chosen, sample_text(chosen)))
+        choices.offer(SAMPLE, "Sample", self.tab, samples, free=True)
         blocks = _blocks(picture.structure, choices[BLOCK])
         choices.offer(BLOCK, "Block", self.tab, [("", "whole network"), *blocks])
         parts = picture.structure.folded(choices[BLOCK]).parts
         single = [(part.name, part.title) for part in parts if part.size == 1]
-        chosen = picture.structure.part(choices[PART])
-        if chosen is not None and all(chosen.name != name for name, _ in single):
+        part = picture.structure.part(choices[PART])
+        if part is not None and all(part.name != name for name, _ in single):
             # It is inside of a folded block.
-            single.append((chosen.name, chosen.title))
+            single.append((part.name, part.title))
         choices.offer(PART, "Part", self.tab, [("", "none"), *single], free=True)
+
+
+def sample_fields(chosen: str) -> dict[str, str]:
+    """Fields of a command for a value of SAMPLE."""
+    index = chosen.removeprefix(INDEX)
+    return {"sample": chosen or "0"} if index == chosen else {"sample": "0", "index": index}
+
+
+def sample_text(chosen: str) -> str:
+    """Label of a value of SAMPLE."""
+    index = chosen.removeprefix(INDEX)
+    return chosen if index == chosen else f"{index} of train_data"
 
 
 def _said(picture: NetworkPicture) -> str:
@@ -99,12 +116,8 @@ def _said(picture: NetworkPicture) -> str:
         shapes = ", ".join(map(str, failed.given))
         end = f" It was called with {shapes}." if shapes else ""
         return f"The model fails at {failed.title}: {failed.error}.{end}"
-    target = "" if picture.target is None else f", target {picture.target:.4g}"
-    index = "" if picture.index is None else f", index {picture.index:,}"
-    return (
-        f"Step {picture.step:,}, sample {picture.sample} of {picture.samples} from "
-        f"{picture.origin}{index}{target}."
-    )
+    place = picture.place
+    return f"{place[0].upper()}{place[1:]}."
 
 
 def _blocks(structure: Structure, block: str) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from bokeh.models import ColumnDataSource, DataRange1d
@@ -38,7 +38,7 @@ class PredictionCurves(Panel):
     help = "the worst samples now, and the middle half of all; measured while this tab is open"
     height = 250
     wide = True
-    watches: ClassVar = (VIEW,)
+    watches = (VIEW,)
 
     def build(self) -> UIElement:
         offer_latest(self)

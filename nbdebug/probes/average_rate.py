@@ -23,6 +23,7 @@ class AverageRate(Probe):
     """
 
     name = "average_rate"
+    reads_weights = True
     # No multiple of the steps between two updates of an average, which would all be seen or none.
     every = 11
     cost = "cheap"

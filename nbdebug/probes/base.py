@@ -35,6 +35,8 @@ class Probe(ABC):
         order: position among the probes.
         reads_outputs: the probe reads `TrainingState.in_loss`, so that a loss of a loop or a
             `step_fn` is looked at for it.
+        reads_weights: the probe reads single weights or gradients, of which a rank that trains by
+            FSDP holds a part: it is off there.
         inside: seconds spent in hooks since the last time this attribute was read.
         idle: set in `attach` if this training has nothing to measure.
         soon: set in `read` to continue the measurement at the next step.
@@ -47,6 +49,7 @@ class Probe(ABC):
     paused: ClassVar[bool] = False
     order: ClassVar[int] = 0
     reads_outputs: ClassVar[bool] = False
+    reads_weights: ClassVar[bool] = False
     inside: float = 0.0
     idle: bool = False
     soon: bool = False

@@ -17,6 +17,7 @@ class GradientHistogram(Probe):
     """
 
     name = "gradient_histogram"
+    reads_weights = True
     every = 20
     on_demand = True
     paused = True

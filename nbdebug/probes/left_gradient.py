@@ -17,6 +17,7 @@ class LeftGradient(Probe):
     """
 
     name = "left_gradient"
+    reads_weights = True
     cost = "cheap"
     order = 12
 

@@ -22,6 +22,7 @@ class Overshoot(Probe):
     """
 
     name = "overshoot"
+    reads_weights = True
     order = 25
 
     def attach(self, session: TrainingState) -> None:

@@ -24,6 +24,7 @@ class UpdateRatio(Probe):
     """
 
     name = "update_ratio"
+    reads_weights = True
     order = 20
 
     def attach(self, session: TrainingState) -> None:

@@ -40,6 +40,7 @@ class VarianceShift(Probe):
     """
 
     name = "variance_shift"
+    reads_weights = True
     every = 20
     order = 70
 

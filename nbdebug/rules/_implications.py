@@ -33,6 +33,10 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "updates_too_large", "diverging", "oscillating", "exploding_gradients", "gradient_spike",
         "clipping_too_hard",
     ),
+    "summed_losses": (
+        *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "exploding_gradients",
+        "gradient_spike", "clipping_too_hard", "memory_growth", "not_finite",
+    ),
     "updates_taken_back": (
         *NO_PROGRESS, "updates_too_small", "unchanged_parameters", "few_updates", "missed_class",
         "weight_decay_dominates",
@@ -57,6 +61,11 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         *NO_PROGRESS, "oscillating", "overfitting", "suspicious_validation", "missed_class",
         "few_updates",
     ),
+    "falling_reward": NO_PROGRESS,
+    "lost_batches": (
+        *NO_PROGRESS, "oscillating", "few_updates", "updates_too_small", "missed_class",
+        "constant_output",
+    ),
     "one_sided_targets": ("constant_output", "vanishing_gradients", "saturated_units"),
     "scaled_update": (
         *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "exploding_gradients",
@@ -65,6 +74,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     ),
     "scaled_clipping": (*NO_PROGRESS, "updates_too_small", "clipping_too_hard"),
     "validation_in_train_mode": ("stale_batchnorm", "overfitting", "suspicious_validation"),
+    "validation_rows": ("overfitting", "suspicious_validation"),
     "validation_inputs": ("overfitting", "suspicious_validation"),
     "updates_in_eval": ("stale_batchnorm", "overfitting"),
     "updates_outside": ("suspicious_validation",),

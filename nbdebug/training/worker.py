@@ -7,15 +7,16 @@ import threading
 import warnings
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from nbdebug.core.commands.base import Command
-from nbdebug.core.commands.examining import AskChecks, RecordFlight
+from nbdebug.core.commands.examining import AskChecks
 from nbdebug.core.commands.loops import LogValues
 from nbdebug.core.commands.queue import CommandQueue, Ticket, closed_error
 from nbdebug.core.commands.running import Close, Run, SetControl, WatchProbe
 from nbdebug.core.error_text import describe_error
-from nbdebug.core.records import Notice
+from nbdebug.core.records import Attendance, Notice
 from nbdebug.errors import ClosedError, LoopLeft, NonFiniteError, TaskStopped
 from nbdebug.training.engine.stopping.breakpoints import Break
 from nbdebug.training.engine.stopping.stop_report import (
@@ -23,6 +24,7 @@ from nbdebug.training.engine.stopping.stop_report import (
     MAX_EXCLUDED_IN_A_ROW,
     STOPPED_AFTER,
     STOPPED_BEFORE,
+    STOPPED_LATER,
     exception_notice,
     failure_of,
     left_out_notice,
@@ -31,8 +33,6 @@ from nbdebug.training.engine.stopping.stop_report import (
 from nbdebug.training.tasks.handler import Training
 from nbdebug.training.tasks.runner import CommandRunner
 
-# A flight record is made automatically if it takes less than this.
-MAX_FLIGHT_RECORD_SECONDS = 2.0
 # These do not change the forecast.
 QUIET = WatchProbe | LogValues | AskChecks
 
@@ -193,6 +193,8 @@ class Worker:
         training = self._training
         training.timeline.failures.finish_step()
         if not training.run.goal_reached:
+            if not self._queue.enter_step():
+                return
             training.timeline.before_step()
             if self._made_step():
                 training.after_step()
@@ -225,9 +227,16 @@ class Worker:
         self._pause_at(condition, STOPPED_BEFORE)
 
     def _pause_at(self, condition: str, text: str) -> None:
+        asked = self._queue.pause_all()
+        if asked == "asked before":
+            return
         self._training.timeline.mark("break", condition)
         step, title = self._training.session.step, f"Break: {condition}"
-        self._training.run.stop(Notice(step, "info", title, text, kind="breakpoint"))
+        told = Notice(step, "info", title, text, kind="breakpoint")
+        if asked == "alone":
+            self._training.run.stop(told)
+        else:
+            self._training.history.add_notice(replace(told, text=STOPPED_LATER))
 
     def _exclude_batch(self, error: NonFiniteError) -> bool:
         """Continue without this batch, if batches with NaN or Inf are excluded."""
@@ -255,7 +264,7 @@ class Worker:
             training.run.pause()
             training.timeline.record_event(None)
             training.timeline.undo_outside()
-            self._record_flight()
+            self._runner.record_flight()
             excluded = training.timeline.edits.excluded_batches(step)
             training.run.stop(failure_of(error, step, excluded), error)
 
@@ -269,6 +278,8 @@ class Worker:
             with suppress(Exception):
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
         training.timeline.record_event(None)
+        if training.history.results.of(Attendance, Attendance()).names:
+            self._queue.pause_all()
 
     def _origin(self, error: BaseException) -> tuple[str, str]:
         """Place of an exception in words, and what to do."""
@@ -276,18 +287,6 @@ class Worker:
         if failure is None or failure.error is not error:
             return "", ""
         return f"in the {failure.part} after step {step - 1}", failure.remedy
-
-    def _record_flight(self) -> None:
-        """Make a flight record after a NaN or Inf, if that is quick."""
-        training = self._training
-        if (
-            training.loop.step_seconds * training.timeline.steps_to_rerun
-            >= MAX_FLIGHT_RECORD_SECONDS
-        ):
-            return
-        # Without rereadable data (a stream) there is no record; a request for one reports why.
-        with suppress(BaseException):
-            self._runner.run(RecordFlight())
 
 
 def _has_goal(command: Command) -> bool:

@@ -104,9 +104,10 @@ def test_what_explains_itself_in_a_circle_has_a_root_all_the_same() -> None:
 def test_every_rule_has_a_sick_training() -> None:
     # Trainers and loops of their own have these: tests/integrations, tests/training/own_loop; a
     # training that has ended: tests/rules/test_few_epochs.py, test_slow_average.py;
-    # tests/checks/test_kept_weights.py.
+    # tests/checks/test_kept_weights.py; several ranks: tests/training/ranks.
     of_trainers = {
         "few_epochs",
+        "falling_reward",
         "kept_by_reference",
         "impossible_metric",
         "log_hides_nan",
@@ -116,6 +117,9 @@ def test_every_rule_has_a_sick_training() -> None:
         "collapsed_embeddings",
         "cut_passes",
         "early_clipping",
+        "lost_batches",
+        "ranks_apart",
+        "slow_rank",
         "one_sided_targets",
         "plateau_direction",
         "renewed_optimizer",
@@ -125,11 +129,13 @@ def test_every_rule_has_a_sick_training() -> None:
         "scaled_update",
         "schedule_use",
         "slow_average",
+        "summed_losses",
         "undivided_losses",
         "updates_in_eval",
         "updates_outside",
         "validation_in_train_mode",
         "validation_inputs",
+        "validation_rows",
     }
     sick = {rule for training in SICK_TRAININGS.values() for rule in training.rules}
     assert sick == set(RULES) - of_trainers

@@ -186,6 +186,8 @@ def test_results_of_inspections_are_those_of_the_training(dbg: nbd.Debugger, far
         lambda one: one.flight_record(),
         lambda one: one.network(part="0").to_frame()[["name", "mean", "std"]].to_csv(),
         lambda one: one.explain(method="saliency"),
+        lambda one: one.network(index=3),
+        lambda one: one.embedding().to_frame().to_csv(),
         lambda one: one.predictions().to_frame().to_csv(),
         lambda one: one.findings.to_dict(),
         lambda one: one.lr_range_test(steps=20),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class Dashboard:
         self.panel = AttributionPanel(self.context)
         self.panel.build()
         self.context.choices.offer(
-            SAMPLE, "Sample", "Network", [(str(n), str(n)) for n in range(4)]
+            SAMPLE, "Sample", "Network", [(str(n), str(n)) for n in range(4)], free=True
         )
 
     def shows(self, *results: object, **parts: Any) -> str:
@@ -79,6 +80,15 @@ def test_a_choice_asks_once_and_another_sample_asks_again(dashboard: Dashboard) 
     ]
 
 
+def test_a_worst_sample_is_asked_for_by_its_index(dashboard: Dashboard) -> None:
+    dashboard.choose(EXPLAIN, "saliency")
+    dashboard.choose(SAMPLE, "index 41")
+    assert "Saliency of sample 41 of train_data" in dashboard.shows(found())
+    assert dashboard.asked == [("explain", {"method": "saliency", "sample": "0", "index": "41"})]
+    page = dashboard.shows(replace(found(), index=41))
+    assert "for sample 41 of train_data, at step 7." in page
+
+
 def test_what_is_shown_is_what_was_chosen(dashboard: Dashboard) -> None:
     dashboard.choose(EXPLAIN, "saliency")
     assert "<img" not in dashboard.shows(found("occlusion"))
@@ -103,6 +113,7 @@ def test_its_form_gives_what_python_gives(method: Any) -> None:
         command = Explain.from_form(Form({"method": method, "sample": "1"}))
         expected = dbg.explain(1, method)
         assert command == Explain(1, method)
+        assert Explain.from_form(Form({"index": "7"})) == Explain(index=7)
         shown = dbg.history.results.of(Attribution)
         assert shown is not None
         np.testing.assert_array_equal(shown.values, expected.values)

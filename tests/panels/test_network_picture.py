@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from nbdebug.core.records import Status
 from nbdebug.core.results.findings import Finding, Findings
 from nbdebug.core.results.inside.network_picture import NetworkPicture
 from nbdebug.core.results.inside.structure import Part, Structure
+from nbdebug.core.results.worst_samples import WorstSample, WorstSamples
+from nbdebug.panels._sample_table import sample_rows
 from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.findings import FindingsPanel
 from nbdebug.panels.network_picture import BLOCK, PART, SAMPLE, SHOW, PictureOfNetwork
@@ -186,3 +190,25 @@ def test_a_page_with_details_is_small(panel: PictureOfNetwork, show: Any) -> Non
         page = shown(panel, found)
         assert "nbd-facts" in page
         assert len(page.encode()) < MAX_BYTES
+
+
+def test_a_worst_sample_is_asked_for_by_its_index(
+    panel: PictureOfNetwork, asked: list[tuple[str, dict[str, Any]]]
+) -> None:
+    panel.context.choices.pick(SAMPLE, "index 17")
+    page = shown(panel, replace(picture(), sample=-1, origin="train_data"))
+    assert "Step 120, sample 17 of train_data, target 2." in page
+    fields = {"sample": "0", "index": "17", "show": "activations", "part": ""}
+    assert asked == [("look_inside", fields)]
+    offered = {one["name"]: one["options"] for one in panel.context.choices.describe()}
+    assert ["index 17", "17 of train_data"] in offered[SAMPLE]
+
+
+def test_buttons_of_bad_samples_choose_sample_and_saliency() -> None:
+    sample = WorstSample(41, 3, 2.0, 1.0)
+    page = sample_rows(WorstSamples(5, (sample,), 8, 8), ((), {}), {"excluded_samples"})
+    assert 'data-choose="inside_sample" data-value="index 41" data-tab="Network"' in page
+    assert html.escape('{"inside_explain": "saliency"}') in page
+    assert "Look inside" not in sample_rows(WorstSamples(5, (sample,), 8, 8), ((), {}), set())
+    nameless = WorstSamples(5, (replace(sample, index=None),), 8, 8)
+    assert "Look inside" not in sample_rows(nameless, ((), {}), {"excluded_samples"})

@@ -181,6 +181,20 @@ def test_errors_are_listed_with_their_pictures() -> None:
     assert "not known" in page.pages["predictions_errors"]
 
 
+def test_an_error_leads_to_its_picture_while_training_is_there() -> None:
+    page, _ = show(classes(), PredictionErrors)
+    button = 'data-choose="inside_sample" data-value="5" data-tab="Network"'
+    assert button in page.pages["predictions_errors"]
+    assert ">5</button>" in page.pages["predictions_errors"]
+    source, context = history(state="closed", loss=np.ones(30)), context_with(page := Page())
+    source.set_result(classes())
+    panel = PredictionErrors(context)
+    panel.build()
+    draw(panel, source)
+    assert "<table" in page.pages["predictions_errors"]
+    assert "<button" not in page.pages["predictions_errors"]
+
+
 def test_no_errors_are_said() -> None:
     sure = np.eye(CLASSES, dtype=np.float32)[TARGETS]
     found = classes(()).with_step(PredictedStep(4, sure, TARGETS, np.ones(COUNT, np.float32)))

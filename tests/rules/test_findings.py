@@ -65,7 +65,9 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "collapsed_embeddings",
         "cut_passes",
         "early_clipping",
+        "lost_batches",
         "failed_check",
+        "falling_reward",
         "kept_by_reference",
         "impossible_metric",
         "log_hides_nan",
@@ -80,11 +82,13 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "scaled_update",
         "schedule_use",
         "slow_average",
+        "summed_losses",
         "undivided_losses",
         "updates_in_eval",
         "updates_outside",
         "validation_in_train_mode",
         "validation_inputs",
+        "validation_rows",
         "warned_check",
     }
 

@@ -11,6 +11,8 @@ from nbdebug.errors import ArgumentError
 
 # May a dashboard of another process give it: the one that steers, anyone, none?
 FromAfar = Literal["steer", "look", "never"]
+# Where several ranks train together: done by all before the same step, by this one alone, refused.
+OnRanks = Literal["all", "own", "none"]
 # The dashboard's name for values of several controls at once; see `Client.set`.
 SET_CONTROLS = "set_controls"
 
@@ -112,6 +114,8 @@ class Command:
             effect after the step.
         from_afar: who of those that are attached from other processes may give it: the one that
             steers, everybody that looks, or nobody.
+        on_ranks: where several ranks train together: done by all before the same step, by this
+            one alone, or refused.
     """
 
     __slots__ = ()
@@ -122,6 +126,7 @@ class Command:
     ends_run: ClassVar[bool] = False
     inside: ClassVar[bool] = False
     from_afar: ClassVar[FromAfar] = "steer"
+    on_ranks: ClassVar[OnRanks] = "none"
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
@@ -139,6 +144,10 @@ class Command:
             NbdebugError: a value is invalid; no command was sent.
         """
         return self
+
+    def taken_back(self, old: Any, why: str) -> Self | None:
+        """Command that takes this one back, where it changed a value that was `old`."""
+        return None
 
 
 class NoFields:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from nbdebug.core.commands.base import Command, Form, FromAfar, NoFields, Validator, place
+from nbdebug.core.commands.base import Command, Form, FromAfar, NoFields, OnRanks, Validator, place
 from nbdebug.errors import ArgumentError
 
 
@@ -121,3 +121,12 @@ class CloseWorstSamples(NoFields, Command):
     """Remove the table of samples."""
 
     name: ClassVar[str] = "close_worst_samples"
+
+
+@dataclass(frozen=True, slots=True)
+class CompareRanks(Command):
+    """Compute a number from the weights, which is equal on ranks that have equal weights."""
+
+    name: ClassVar[str] = "compare_ranks"
+    from_afar: ClassVar[FromAfar] = "never"
+    on_ranks: ClassVar[OnRanks] = "own"

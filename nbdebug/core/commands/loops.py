@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nbdebug.core.commands.base import Command, FromAfar
+from nbdebug.core.commands.base import Command, FromAfar, OnRanks
 from nbdebug.errors import ArgumentError
 
 NAME = re.compile(r"[A-Za-z_]\w*(?:[/.@ -]\w+)*")
@@ -27,6 +27,7 @@ class LogValues(Command):
     name: ClassVar[str] = "log_values"
     inside: ClassVar[bool] = True
     from_afar: ClassVar[FromAfar] = "never"
+    on_ranks: ClassVar[OnRanks] = "own"
     step: int
     values: Mapping[str, Any]
     line: str = ""

@@ -7,11 +7,13 @@ import threading
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.running import SetControl
 from nbdebug.errors import ClosedError
+
+PauseAll = Literal["alone", "asked", "asked before"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +83,14 @@ class CommandQueue:
             tickets = tuple(self._tickets)
             self._tickets.clear()
             return tickets
+
+    def enter_step(self) -> bool:
+        """Enter a step; False if a command is to be drained first."""
+        return True
+
+    def pause_all(self) -> PauseAll:
+        """Ask all ranks to pause; "alone" where this is the only one, which pauses by itself."""
+        return "alone"
 
     def close(self) -> None:
         """Refuse all waiting and later commands: no thread drains the queue any more."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from nbdebug.core.commands.base import Command, Form, FromAfar, NoFields, Validator
+from nbdebug.core.commands.base import Command, Form, FromAfar, NoFields, OnRanks, Validator
 from nbdebug.errors import ArgumentError
 
 
@@ -20,6 +20,7 @@ class SetControl(Command):
     """
 
     name: ClassVar[str] = "set_control"
+    on_ranks: ClassVar[OnRanks] = "all"
     control: str
     value: Any
     who: str = "api"
@@ -31,6 +32,10 @@ class SetControl(Command):
         values = validator.controls({self.control: self.value})
         return replace(self, value=values[self.control])
 
+    def taken_back(self, old: Any, why: str) -> Self:
+        """The old value again."""
+        return replace(self, value=old, why=why)
+
 
 @dataclass(frozen=True, slots=True)
 class Run(Command):
@@ -41,6 +46,7 @@ class Run(Command):
     """
 
     name: ClassVar[str] = "run"
+    on_ranks: ClassVar[OnRanks] = "all"
     runs: ClassVar[bool] = True
     ends_run: ClassVar[bool] = True
     steps: int | None = None
@@ -65,6 +71,7 @@ class Pause(NoFields, Command):
     """Finish the current step, then wait."""
 
     name: ClassVar[str] = "pause"
+    on_ranks: ClassVar[OnRanks] = "all"
     halting: ClassVar[bool] = True
     inside: ClassVar[bool] = True
 
@@ -89,6 +96,7 @@ class Stop(NoFields, Command):
     """End the current long command; training is as before it."""
 
     name: ClassVar[str] = "stop"
+    on_ranks: ClassVar[OnRanks] = "all"
     halting: ClassVar[bool] = True
 
 
@@ -97,6 +105,7 @@ class Close(Command):
     """End the training thread after the current step."""
 
     name: ClassVar[str] = "close"
+    on_ranks: ClassVar[OnRanks] = "own"
     from_afar: ClassVar[FromAfar] = "never"
     ends_run: ClassVar[bool] = True
     halting: ClassVar[bool] = True
@@ -111,6 +120,7 @@ class WatchProbe(Command):
     """
 
     name: ClassVar[str] = "watch_probe"
+    on_ranks: ClassVar[OnRanks] = "own"
     from_afar: ClassVar[FromAfar] = "look"
     probe: str
     on: bool

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from nbdebug.core.commands.base import Command, Form, NoFields, Validator, place
+from nbdebug.core.commands.base import Command, Form, NoFields, OnRanks, Validator, place
 from nbdebug.core.results.fork_result import ForkResult, Trial
 from nbdebug.errors import ArgumentError
 
@@ -194,6 +194,7 @@ class BreakWhen(Command):
     """Pause before the update of a step at which a condition holds."""
 
     name: ClassVar[str] = "break_when"
+    on_ranks: ClassVar[OnRanks] = "own"
     condition: Any
 
     @classmethod
@@ -212,6 +213,7 @@ class ClearBreakpoint(Command):
     """Remove a breakpoint, or all of them for None."""
 
     name: ClassVar[str] = "clear_breakpoint"
+    on_ranks: ClassVar[OnRanks] = "own"
     breakpoint: str | None = None
 
     @classmethod

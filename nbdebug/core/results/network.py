@@ -38,9 +38,14 @@ class Network:
     """All layers, in the order of their first call in a training step.
 
     Before the first step, and inside of compiled modules, it is the order of registration.
+
+    Attributes:
+        shapes: of the first tensor that each module gave in that step, by its path, "" for the
+            model itself; blocks of layers included.
     """
 
     layers: tuple[NetworkLayer, ...] = ()
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def title(self, name: str) -> str:
         """Name and class of a layer; the name alone if it is unknown."""

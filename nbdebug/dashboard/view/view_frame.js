@@ -202,8 +202,9 @@ class Frame {
     const button = event.target.closest(
       "button[data-command], button[data-fill], button[data-tab], button[data-choose]");
     if (!button || button.ariaDisabled === "true") return;
-    const { command, fill, tab, choose, value } = button.dataset;
-    if (choose) this.send({ kind: "choose", name: choose, value });
+    const { command, fill, tab, choose, value, also } = button.dataset;
+    const chosen = choose ? { [choose]: value, ...JSON.parse(also ?? "{}") } : {};
+    for (const name in chosen) this.send({ kind: "choose", name, value: chosen[name] });
     if (tab) this.showTab(tab);
     if (tab || choose) return;
     if (fill) {

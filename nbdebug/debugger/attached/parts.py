@@ -111,7 +111,7 @@ class FarRecording(Recording):
     def run(self) -> LiveRun:
         """The run so far."""
         data = cast(RunData, slow(self._link, "record"))
-        return LiveRun(lambda: data, self.note, self.repeat)
+        return LiveRun(lambda: data, self.note, self.repeat, self._link.history)
 
     def note(self, text: str) -> None:
         """Attach a sentence to the current step; the plots show it."""

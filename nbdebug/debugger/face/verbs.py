@@ -162,6 +162,7 @@ class TrainingVerbs(ABC):
     reestimate_batchnorm = Delegate("session", DebuggerSession.reestimate_batchnorm)
     network = Delegate("session", DebuggerSession.network)
     explain = Delegate("session", DebuggerSession.explain)
+    embedding = Delegate("session", DebuggerSession.embedding)
     summary = Delegate("session", DebuggerSession.summary)
     worst_samples = Delegate("session", DebuggerSession.worst_samples)
     culprits = Delegate("session", DebuggerSession.culprits)

@@ -19,6 +19,7 @@ from nbdebug.core.commands.running import Run
 from nbdebug.core.contexts import contextmanager
 from nbdebug.debugger.debugger import Debugger
 from nbdebug.debugger.own_loop.cell_magic import offer_magic
+from nbdebug.debugger.own_loop.meet_ranks import met
 from nbdebug.debugger.own_loop.several import modules, optimizers, with_schedulers
 from nbdebug.elsewhere.listener import Serve
 from nbdebug.errors import ArgumentError
@@ -56,10 +57,10 @@ class Watch(Debugger):
     steps are made by the loop, between two batches of `batches`.
     """
 
-    def __init__(self, body: LoopBody, setup: Setup, controls: dict[str, Any]) -> None:
+    def __init__(self, body: LoopBody, setup: Setup, notices: Any, controls: Any) -> None:
         self._body = body
         self._logged: Ticket | None = None
-        self._begin(setup, controls)
+        self._begin(setup, controls, *notices)
         body.let_run = partial(self._parts.queue.put, Run(), inside=True)
 
     def epochs(self, count: int) -> Iterator[int]:
@@ -139,7 +140,7 @@ class Watch(Debugger):
 
         Args:
             loss: of this step, where the sum of what `backward` is called on is not the loss.
-            **values: numbers or tensors of one number; between two passes of the last step.
+            **values: numbers or tensors of one; between two passes of the last step.
 
         Raises:
             ArgumentError: a name is measured by nbdebug, or is no name of a series.
@@ -154,6 +155,7 @@ class Watch(Debugger):
         )
         if values and not left_out:
             named = {name: detached(value) for name, value in values.items()}
+            updates.validation.rows.logged(named, body.step)
             self._logged = self._client.put(LogValues(body.step, named, user_line()))
 
     @property
@@ -255,8 +257,7 @@ def watch(
         ArgumentError: a keyword is misspelt, or a scheduler is none of the optimizer.
         ModelError: the optimizer does not hold the model's parameters.
     """
-    known = modules(model)
-    chosen = optimizers(optimizer)
+    known, chosen = modules(model), optimizers(optimizer)
     body = LoopBody(chosen)
     given = list(optimizer.values()) if isinstance(optimizer, Mapping) else [optimizer]
     registered = with_schedulers(state, scheduler, chosen)
@@ -286,6 +287,7 @@ def watched(
     scalers = [arguments.get("scaler"), *map(scaler_of, given_as)]
     arguments["scaler"] = next((one for one in scalers if one is not None), None)
     source = LoopSource(body, LoopRng())
+    val = body.updates.validation.rows.watching(val, lambda: body.step)
     given = {name: value for name, value in arguments.items() if name in ARGUMENTS}
     controls = {name: value for name, value in arguments.items() if name not in ARGUMENTS}
     # The outputs of a loop are not seen: accuracy is what it logs.
@@ -293,6 +295,6 @@ def watched(
         model, source, step_fn=loss or body.look, val_fn=val, optimizer=optimizer, metrics={},
         **given,
     )  # fmt: skip
-    made = Watch(body, setup, controls)
+    made = Watch(body, *met(setup), controls)
     offer_magic(body)
     return made

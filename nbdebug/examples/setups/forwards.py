@@ -77,6 +77,26 @@ def text() -> tuple[torch.Tensor, torch.Tensor]:
     return tokens[:, :-1], tokens[:, 1:]
 
 
+class Averaging(nn.Module):
+    """The mean of the words of a text, and of what it is filled up with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.head = nn.Embedding(9, 16), nn.Linear(16, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.head(self.embed(x).mean(1))
+        return result
+
+
+def short_texts() -> tuple[torch.Tensor, torch.Tensor]:
+    draws = torch.Generator().manual_seed(1)
+    tokens = torch.randint(1, 9, (96, 8), generator=draws)
+    length = torch.randint(2, 9, (96, 1), generator=draws)
+    return tokens * (torch.arange(8) < length), (tokens[:, 0] > 4).long()
+
+
 class Squeezing(nn.Module):
     """A squeeze() that takes the batch dimension away from a single sample."""
 
@@ -153,6 +173,7 @@ FORWARDS: Mapping[str, SickSetup] = {
     "hours in bfloat16": SickSetup("autocast_rounding", OfHours),
     "a hook that halves a gradient": SickSetup("gradient_check", Halving),
     "attention without a mask": SickSetup("causality", lambda: Reader(False), text),
+    "padding in a mean": SickSetup("padded_mean", Averaging, short_texts),
     "time and channels exchanged by view": SickSetup("scrambled_axes", Exchanged),
     "squeezed to a single sample": SickSetup("train_eval", Squeezing),
     "handed over in eval mode": SickSetup("train_eval", in_eval_mode),

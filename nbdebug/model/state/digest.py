@@ -9,8 +9,11 @@ from typing import Any
 import torch
 
 from nbdebug.model.module.forward import leaves
+from nbdebug.model.module.sharded import is_sharded, local
 
 MAX_HASHED_BYTES = 2**24
+WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+PRIME, BITS = 1_000_003, 2**61
 BLOCK_BYTES = 2**16
 
 
@@ -31,7 +34,7 @@ def tensors_digest(tensors: Iterable[torch.Tensor]) -> str:
     The blocks are evenly spaced and reach from the first bytes of a tensor to its last ones, so
     that neither a large model nor a file that is mapped to memory is read as a whole.
     """
-    found, several = hashlib.sha256(), list(tensors)
+    found, several = hashlib.sha256(), [local(tensor) for tensor in tensors]
     share = MAX_HASHED_BYTES // max(len(several), 1)
     if sum(map(_bytes_of, several)) <= MAX_HASHED_BYTES:
         share = MAX_HASHED_BYTES
@@ -63,3 +66,24 @@ def _add(found: Any, tensor: torch.Tensor) -> None:
     found.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     found.update(flat.view(torch.uint8).numpy())
+
+
+def bits_of(tensors: Iterable[torch.Tensor]) -> int | None:
+    """Number below 2**61 of the bits of tensors, in one transfer; None if one is sharded.
+
+    Equal tensors have equal numbers, on every device; an exchange of two values in one tensor is
+    not seen.
+    """
+    several = list(tensors)
+    if not several or any(map(is_sharded, several)):
+        return None
+    sums = [_sum_of_bits(tensor.detach()) for tensor in several]
+    found = 0
+    for number in torch.stack([one.to(sums[0].device) for one in sums]).tolist():
+        found = (found * PRIME + int(number)) % BITS
+    return found
+
+
+def _sum_of_bits(tensor: torch.Tensor) -> torch.Tensor:
+    real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return real.contiguous().view(WHOLE[real.element_size()]).sum(dtype=torch.int64)

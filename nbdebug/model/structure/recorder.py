@@ -20,6 +20,7 @@ from nbdebug.core.error_text import describe_error
 from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.module.hooks import after_forward, before_forward
 from nbdebug.model.module.names import Layer, every_module, is_script, layers
+from nbdebug.model.precision import dense, sizes_of
 
 # Functions that give the values of their input in another shape, type or place, or only look at it.
 RESHAPING = frozenset({
@@ -130,6 +131,11 @@ class Recorder:
                 # The model caught it.
                 part.error = ""
 
+    @property
+    def largest(self) -> int:
+        """Number of values in the largest output of a part."""
+        return max((one.output.numel() for one in self.parts if one.output is not None), default=0)
+
     def _take_inputs(self, module: nn.Module, args: Any, named: Any) -> None:
         for tensor in tensors_of((args, named)):
             if id(tensor) not in self._producers:
@@ -224,7 +230,7 @@ class Recorder:
             self.arguments = given
         self.parts[place].inputs |= self._sources(given)
         if not self.parts[place].calls:
-            self.parts[place].given = tuple(tuple(tensor.shape) for tensor in tensors)
+            self.parts[place].given = tuple(map(sizes_of, tensors))
         if any(id(tensor) in self._given for tensor in tensors):
             self.entries.add(place)
 
@@ -232,7 +238,7 @@ class Recorder:
         part, found = self.parts[place], list(tensors_of(outputs))
         if not part.calls and found:
             # A layer behind may overwrite it in place.
-            part.output = found[0].detach().clone()
+            part.output = dense(found[0].detach()).clone()
             if found[0].requires_grad:
                 found[0].register_hook(partial(setattr, part, "gradient"))
         part.calls += 1

@@ -171,7 +171,10 @@ def _at(place: str, kind: Kind, value: Any) -> Any:
 
 
 PART = fields(shape=list_of(count), dtype=line, sha256=line, classes=names_of(number))
-LAYER = fields(layer=line, kind=line, settings=text, parameters=count, trainable=count)
+LAYER = fields(
+    layer=line, kind=line, settings=text, parameters=count, trainable=count,
+    output_shape=list_of(count),
+)  # fmt: skip
 REMEDY = fields(text=text, settings=names_of(anything))
 KINDS: Mapping[str, Kind] = {
     "run": known(fields(

@@ -11,6 +11,7 @@ from nbdebug._version import __version__
 from nbdebug.core.history.history import Cursor, History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Finding, Findings
+from nbdebug.core.results.network import Network
 from nbdebug.runs.record.journal import Frame
 from nbdebug.runs.record.journal_owner import journal_owner
 from nbdebug.runs.record.json_values import to_json_value
@@ -92,13 +93,28 @@ class RunLog:
             "findings": self._findings(snapshot),
             "checks": [r for r in snapshot.checks if r.status != "not_run"],
         }
+        about = {**self._about, **self._shaped(snapshot)}
         # The run comes first: the first frame must identify the owner of the journal.
-        for name, value in {"run": run, **self._about, **documents}.items():
+        for name, value in {"run": run, **about, **documents}.items():
             if self._told.get(name) != value:
                 self._told[name] = value
                 # The time of the last write is the end of a killed run.
                 told = value | {"seen": now} if name == "run" else value
                 yield Frame({"document": name, "value": to_json_value(told)})
+
+    def _shaped(self, snapshot: Snapshot) -> dict[str, Any]:
+        """The model with the output shape of each module that was called; {} before."""
+        network = snapshot.results.of(Network, Network())
+        model = self._about.get("model") or {}
+        # In compiled modules nothing was seen.
+        shapes = {name: list(shape) for name, shape in network.shapes if shape}
+        if not shapes or not model.get("layers"):
+            return {}
+        layers = [
+            {**row, "output_shape": shapes[row["layer"]]} if row["layer"] in shapes else row
+            for row in model["layers"]
+        ]
+        return {"model": {**model, "layers": layers}}
 
     def _findings(self, snapshot: Snapshot) -> list[dict[str, Any]]:
         """All findings so far; those that are gone have `until`."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.runs.record.json_values import to_float
 from nbdebug.runs.record.run_record import RunRecord
 from nbdebug.runs.report import sections, setup_sections
@@ -21,6 +22,7 @@ from nbdebug.runs.report.html import (
     remark,
     section,
 )
+from nbdebug.runs.report.inside import inside
 from nbdebug.runs.report.page import figure_box, html_page
 
 if TYPE_CHECKING:
@@ -35,10 +37,13 @@ STATUS_TEXTS = {
 STATUS_CLASSES = {"failed": "bad", "interrupted": "odd", "finished": "good"}
 
 
-def report_page(run: RunRecord) -> str:
+def report_page(run: RunRecord, looks: Snapshot | None = None) -> str:
     """Build a page with plots, findings, changes, notes, checks and the setup of a run.
 
     The page opens without a network; plots can be zoomed and show values under the pointer.
+
+    Args:
+        looks: the training itself while there is one, with what was looked at inside the network.
     """
     # Imported here: listing and exporting runs must not import Bokeh.
     from nbdebug.runs.report.plots import report_figures
@@ -50,6 +55,7 @@ def report_page(run: RunRecord) -> str:
         sections.changes(run),
         sections.notes(run),
         sections.checklist(run),
+        inside(Snapshot() if looks is None else looks),
         setup_sections.hyperparameters(run),
         setup_sections.model(run),
         setup_sections.data(run),

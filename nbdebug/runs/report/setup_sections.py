@@ -22,7 +22,7 @@ from nbdebug.runs.report.html import (
 
 MAX_UNFOLDED_LAYERS, MAX_UNFOLDED_CLASSES = 30, 20
 SHOWN_HASH_LENGTH = 16
-LAYER_HEADINGS = ("layer", "kind", "settings", "parameters", "trainable")
+LAYER_HEADINGS = ("layer", "kind", "settings", "output shape", "parameters", "trainable")
 DATA_HEADINGS = ("part", "shape", "dtype", "SHA-256", "samples by class")
 
 
@@ -44,10 +44,11 @@ def model(run: RunRecord) -> Section:
     }
     rows = [
         (row.get("layer") or "(model)", row.get("kind"), row.get("settings"),
-         format_count(row.get("parameters")), format_count(row.get("trainable")))
+         _sizes(row.get("output_shape")), format_count(row.get("parameters")),
+         format_count(row.get("trainable")))
         for row in about.get("layers") or ()
     ]  # fmt: skip
-    layers: str = table(LAYER_HEADINGS, rows, numeric=LAYER_HEADINGS[3:], name="Layers")
+    layers: str = table(LAYER_HEADINGS, rows, numeric=LAYER_HEADINGS[4:], name="Layers")
     if len(rows) > MAX_UNFOLDED_LAYERS:
         layers = details(f"{len(rows):,} layers", layers)
     return section("model", "Model", pairs(facts), layers)
@@ -71,8 +72,12 @@ def data(run: RunRecord) -> Section:
     return section("data", "Data", *parts)
 
 
+def _sizes(shape: Sequence[Any] | None) -> str:
+    return " x ".join(map(str, shape or ()))
+
+
 def _part(index: int, part: Mapping[str, Any]) -> Sequence[Any]:
-    shape = " x ".join(str(size) for size in part.get("shape") or ()) or "scalar"
+    shape = _sizes(part.get("shape")) or "scalar"
     counts = part.get("classes") or {}
     classes: str = escaped(
         ", ".join(f"{name}: {format_value(count)}" for name, count in counts.items())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.files.output_files import as_path, output
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.names import unknown_name
 from nbdebug.core.plugins import discover
 from nbdebug.errors import ArgumentError, PluginError
@@ -80,7 +81,11 @@ class Run(RunRecord):
         """
         from nbdebug.runs.report.report import report_page
 
-        page = report_page(self)
+        page = report_page(self, self._looks())
         with output(path) as target, atomic_write(target) as beside:
             beside.write_text(page, encoding="utf-8")
         return target
+
+    def _looks(self) -> Snapshot:
+        """The training with what was looked at inside the network; a record holds no pictures."""
+        return Snapshot()

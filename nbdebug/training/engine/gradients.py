@@ -13,6 +13,7 @@ from torch import nn
 
 from nbdebug.errors import ModelError
 from nbdebug.model.clipping.settings import Clipping
+from nbdebug.model.module.sharded import is_sharded, whole_norms
 from nbdebug.training.engine.probing.floats import to_floats
 
 DTYPE, DEVICE, IS_SPARSE = attrgetter("dtype"), attrgetter("device"), attrgetter("is_sparse")
@@ -33,7 +34,9 @@ class Norms:
         self._found, self._device, self.p = found, device, p
         self._alike = len(set(map(DTYPE, found))) <= 1 and len(set(map(DEVICE, found))) <= 1
         self.each: tuple[torch.Tensor, ...] = ()
-        if found and self._alike:
+        if any(map(is_sharded, found)):
+            self.each = whole_norms(found, p)
+        elif found and self._alike:
             self.each = torch._foreach_norm(found, p)
         elif found:
             self.each = tuple(torch.linalg.vector_norm(g, p).to(found[0].device) for g in found)

@@ -92,6 +92,11 @@ class Loop:
         """Average seconds per step, including measurements."""
         return self._recorder.step_seconds
 
+    @property
+    def fetch_seconds(self) -> float:
+        """Average seconds of a step that it waits for its batch."""
+        return self._recorder.fetch_seconds
+
     def controls_changed(self) -> None:
         """Include the values of the controls in the next record, with all measurements."""
         self._recorder.controls_due = True
@@ -123,7 +128,9 @@ class Loop:
         return record
 
     def _recorded_step(self, history: History, watched: bool) -> StepRecord:
-        start, session = time.perf_counter(), self.session
+        # A loop of the user's own waits for its batch before the step begins.
+        start, session = time.perf_counter() - self.body.ahead_seconds, self.session
+        self.body.ahead_seconds = 0.0
         batch = self._next_batch()
         fetched = time.perf_counter() - start
         due = self.probes.begin(session.step)

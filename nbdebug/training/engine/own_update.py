@@ -23,6 +23,7 @@ class OwnUpdate:
 
     repeats = attended = True
     no_reset = ""
+    ahead_seconds = 0.0
 
     def read_again(self, before: Any) -> bool:
         return False

@@ -54,7 +54,8 @@ class ProbeRunner:
         """Attach every probe to the session."""
         for slot in self.scheduled.values():
             self._try(slot, 0, partial(attach, slot.probe, session))
-            slot.on = slot.on and not slot.probe.idle
+            reads_parts = session.sharded and slot.probe.reads_weights
+            slot.on = slot.on and not (slot.probe.idle or reads_parts)
 
     def reserve(self, names: Iterable[str]) -> None:
         """Reserve names of series that no probe may use."""

@@ -56,6 +56,7 @@ class Session(TrainingState):
         count = None if setup.batch_size_of is None else declared(setup.batch_size_of)
         self._counts = count is not None
         source = as_source(setup.train_data, dtype, count=count or count_samples)
+        self.together = setup.link is not None
         self.validation = _validation(setup, dtype, count)
         read = self.validation if isinstance(self.validation, Validation) else None
         self.held_out = HeldOutState(None, None) if read is None else read.state

@@ -60,6 +60,8 @@ class Setup:
     checkpoint_memory: int | None = None
     serve: bool | int | None = None
     resumed: Mapping[str, Any] | None = None
+    # To the other ranks of this training, or why this one is watched alone; None for one process.
+    link: Any = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Setup:

@@ -42,7 +42,8 @@ class StepRecorder:
         control_values: returns the values of numeric controls, by name.
 
     Attributes:
-        step_seconds: average seconds per step, including measurements.
+        step_seconds: average seconds per step, including measurements; fetch_seconds: of waiting
+            for its batch.
         controls_due: whether the next record includes the values of the controls.
     """
 
@@ -53,7 +54,7 @@ class StepRecorder:
 
     def reset(self) -> None:
         """Reset the averages."""
-        self.step_seconds = self._samples = self._spent = self._fetched = 0.0
+        self.step_seconds = self._samples = self._spent = self.fetch_seconds = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,7 +74,7 @@ class StepRecorder:
         self.step_seconds += weight * (seconds - self.step_seconds)
         self._samples += weight * (batch.samples - self._samples)
         self._spent += weight * (spent - self._spent)
-        self._fetched += weight * (fetched - self._fetched)
+        self.fetch_seconds += weight * (fetched - self.fetch_seconds)
 
     def record(
         self,
@@ -131,6 +132,6 @@ class StepRecorder:
                 seconds * 1e3,
                 self._samples / seconds,
                 self._spent / seconds,
-                self._fetched / seconds,
+                self.fetch_seconds / seconds,
             )
         )

@@ -30,8 +30,10 @@ from nbdebug.training.own_loop.schedulers.use import ScheduleUse
 from nbdebug.training.own_loop.seen.accumulation import Accumulation
 from nbdebug.training.own_loop.seen.cut_passes import SeenPasses
 from nbdebug.training.own_loop.seen.hard_clipping import Bounds, HardClipping
+from nbdebug.training.own_loop.seen.lost_batches import SeenGradients
 from nbdebug.training.own_loop.seen.one_sided import OneSided
 from nbdebug.training.own_loop.seen.scaled_updates import ScaledUpdates
+from nbdebug.training.own_loop.seen.summed_losses import SeenSums
 from nbdebug.training.own_loop.seen.taken_back import TakenBackUpdates
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer
 
@@ -44,6 +46,7 @@ class CallOrder:
 
     Attributes:
         scaler: the GradScaler that scaled a loss last, None without one.
+        gradients: of batches, until an update uses them; sums: of losses of several steps.
     """
 
     scaler: Any = None
@@ -58,7 +61,7 @@ class CallOrder:
         self._schedules, self._plateaus = ScheduleUse(), PlateauCalls()
         self._taken_back, self._accumulation = TakenBackUpdates(), Accumulation()
         self._hard, self._scales, self._sides = HardClipping(), ScaledUpdates(), OneSided()
-        self._passes = SeenPasses()
+        self._passes, self.gradients, self.sums = SeenPasses(), SeenGradients(), SeenSums()
         self.begin(False)
 
     def attach(self, loop: Loop, optimizers: Sequence[WatchedOptimizer]) -> None:
@@ -68,6 +71,8 @@ class CallOrder:
         self._history, self._model = loop.history, loop.session.model
         self._session = loop.session
         self._passes.attach(loop.history)
+        self.gradients.attach(loop.history, parameters)
+        self.sums.attach(loop.history, bool(parameters))
         self._schedules.attach(loop)
         self._plateaus.attach(loop)
         self._taken_back.attach(loop.history, parameters)
@@ -93,6 +98,7 @@ class CallOrder:
         self._watched = watched
         self._accumulation.begin()
         self._hard.begin()
+        self.gradients.next_batch()
         self._passed: list[tuple[weakref.ref[torch.Tensor], str, Marks, Marks]] = []
         self._twice: str | None = None
         self._early: str | None = None
@@ -118,6 +124,9 @@ class CallOrder:
         """See the losses of a backward pass, whose graphs it will free."""
         with suppress(Exception):
             self._accumulation.see_factors(roots)
+            self.gradients.before_backward()
+        with suppress(Exception):
+            self.sums.before_backward(roots, self._step)
         with suppress(Exception):
             self._sides.before_backward(roots)
 
@@ -136,6 +145,7 @@ class CallOrder:
         if self._watched:
             with suppress(Exception):
                 self._accumulation.passed_back()
+                self.gradients.passed_back()
         self._took, self._made, self._updated = True, after, False
         for root, whose, past, made in self._passed:
             # A loss may be passed back again to other parameters, or without its first gradients.
@@ -184,11 +194,13 @@ class CallOrder:
         """Tell of what an update follows from."""
         if not self._watched:
             self._taken_back.forget()
+            self.gradients.forget()
             return
         self._step, self._updated = step + 1, True
         with suppress(Exception):
             self._taken_back.updated()
             self._accumulation.updated(step)
+            self.gradients.updated(step)
             self._hard.updated(step)
         results = self._history.results
         if self._twice is not None and results.of(RepeatedBackward) is None:
@@ -205,6 +217,7 @@ class CallOrder:
     def goes_without(self, step: int, batches: int) -> None:
         """Take note of batches of a step, the last of which may have brought no update."""
         self._batches = batches
+        self.gradients.next_batch()
         if batches == MANY_BATCHES:
             self._history.set_result(NoUpdate(step, batches))
 

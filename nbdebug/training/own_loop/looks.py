@@ -26,6 +26,7 @@ class LookedAt(Protocol):
     """The body of a loop that a look needs; see `LoopBody` and `Handoff`."""
 
     updates: LoopUpdates
+    thread: int | None
 
     @property
     def loop(self) -> Loop:
@@ -85,6 +86,10 @@ class Looks:
         self._put_back()
         if not body.updates.losses:
             raise LoopLeft("The loop called no backward pass for this batch.")
+        shares = body.updates.order.sums.shares
+        if any(shares(loss, body.thread or 0) for loss in body.updates.losses):
+            # A check frees the graph of a loss, and the loop may need it once more.
+            raise LoopLeft(say.SHARES_GRAPH, "cannot_repeat")
         return total_loss(body.updates.losses, session.scaler)
 
     @contextmanager

@@ -99,10 +99,10 @@ class LoopBody(Handoff):
 
     @property
     def attended(self) -> bool:
-        """False for a loop in the main thread of a script to which nobody is attached."""
+        """False for one of several ranks, and in the main thread of a script, nobody attached."""
         attached = self.loop.history.results.of(Attendance, Attendance()).names
-        in_main = self.thread == threading.main_thread().ident
-        return bool(attached) or not in_main or ipython_shell() is not None
+        alone, main = not self.state.together, threading.main_thread().ident
+        return alone and (bool(attached) or self.thread != main or ipython_shell() is not None)
 
     def give(self, batch: Any) -> None:
         self.state.runs += 1

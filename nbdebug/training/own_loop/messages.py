@@ -46,6 +46,9 @@ LEFT_IN_LOOK_TEXT = (
 )
 NOTHING_AGAIN = "Steps of this loop cannot be made again"
 CANNOT_REPEAT = "This loop cannot repeat a step."
+SHARES_GRAPH = (
+    "The loss of this loop holds graphs of earlier steps, which a check would free (retain_graph)."
+)
 NOT_WHOLE = (
     "The loop is given whole batches of its loader only: with other ones it could fail, and end. "
     "Give nbd.watch(loss=f), where f(model, batch) returns the loss, for this."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
@@ -28,10 +28,22 @@ SAID_BY_HAND = (
     "gradient norm; lr and clipping do nothing, and NaN is not left out. Call optimizer.step() of "
     "the optimizer that was given to nbd.watch, or give it the one that the loop uses."
 )
+SAID_BETWEEN = (
+    "The watched optimizer makes its updates between two passes alone: optimizer.step() stands "
+    "behind the loop over the batches. From here on each batch with a backward pass counts as a "
+    "step, with its loss and gradient norm; lr and clipping do nothing, and NaN is not left out. "
+    "Call optimizer.step() within the loop over the batches."
+)
 
 
 class OtherOptimizers:
-    """Tells which optimizers hold watched parameters, beside those that are watched."""
+    """Tells which optimizers hold watched parameters, beside those that are watched.
+
+    Attributes:
+        foreign_step: called before a step of any of them.
+    """
+
+    foreign_step: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self) -> None:
         self._known: weakref.WeakKeyDictionary[torch.optim.Optimizer, bool] = (
@@ -44,6 +56,7 @@ class OtherOptimizers:
     def before_step(self) -> None:
         """Called before any step: a wrapper may call the watched optimizer."""
         if not self.inside:
+            self.foreign_step()
             self._made.append(self.updates)
 
     def made_alone(self) -> bool:
@@ -76,6 +89,15 @@ class OtherOptimizers:
         if not lost:
             return None
         return RenewedOptimizer(step, type(optimizer).__name__, self._found, tuple(sorted(lost)))
+
+
+def said_by_hand(between: bool) -> str:
+    """Text about weights that change without a step of the optimizer in a batch.
+
+    Args:
+        between: True if it makes steps between two passes.
+    """
+    return SAID_BETWEEN if between else SAID_BY_HAND
 
 
 def _held(optimizer: torch.optim.Optimizer) -> Iterator[int]:

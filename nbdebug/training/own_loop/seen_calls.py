@@ -15,7 +15,8 @@ from nbdebug.model.module.forward import arguments_of, tensors_of
 from nbdebug.model.module.names import is_compiled
 from nbdebug.model.origin.found_loss import FoundLoss, OwnLoss, find_loss, find_own_loss
 from nbdebug.model.origin.found_sum import find_sum
-from nbdebug.training.own_loop.input_scales import InputScales
+from nbdebug.training.own_loop.inputs.rows import InputRows
+from nbdebug.training.own_loop.inputs.scales import InputScales
 
 # Backward passes that are looked at, batches and bytes that are kept.
 MAX_PASSES, MAX_BATCHES, MAX_BYTES = 8, 4, 64e6
@@ -72,7 +73,7 @@ class SeenCalls:
         steps: that can be computed again; empty where the loss is not found in its graph.
         why_not: the reason for that, as a sentence; "" if it is not known.
         wanted: True while calls are to be seen.
-        scales: of their inputs.
+        scales: of their inputs; rows: of these.
     """
 
     def __init__(self) -> None:
@@ -80,8 +81,13 @@ class SeenCalls:
         self.why_not = ""
         self._model: weakref.ref[nn.Module] | None = None
         self._passes = 0
-        self.scales = InputScales()
+        self.scales, self.rows = InputScales(), InputRows()
         self.close()
+
+    @property
+    def sees(self) -> bool:
+        """True while calls or the rows of their inputs are to be seen."""
+        return self.wanted or self.rows.wanted
 
     def begin(self, model: nn.Module) -> None:
         """See the first steps of a loop that begins."""
@@ -90,6 +96,8 @@ class SeenCalls:
         self.scales.begin()
         # Of compiled models torch warns where it is watched.
         self.wanted = not any(is_compiled(module) for module in model.modules())
+        self.rows.begin()
+        self.rows.wanted = self.wanted
         self.why_not = NO_CALL if self.wanted else COMPILED
 
     def close(self) -> None:
@@ -98,14 +106,19 @@ class SeenCalls:
 
     def called(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         """Take note of a call of a module in the loop, if it is the model's."""
-        mine = self.wanted and self._model is not None and module is self._model()
-        if mine and torch.is_grad_enabled():
+        mine = self._model is not None and module is self._model() and torch.is_grad_enabled()
+        if mine and self.rows.wanted:
+            with suppress(Exception):
+                self.rows.given((args, kwargs))
+        if mine and self.wanted:
             self._calls.append((module, args, kwargs, output, _autocast(output)))
             del self._calls[: -MAX_CALLS - 1]
 
     def see(self, losses: Sequence[torch.Tensor]) -> None:
         """Take note of the losses of a backward pass that comes next."""
         calls, self._calls = self._calls, []
+        with suppress(Exception):
+            self.rows.passed_back()
         if not calls:
             return
         self._passes += 1

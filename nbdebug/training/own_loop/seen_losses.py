@@ -43,7 +43,13 @@ class SeenLosses:
     def close(self) -> None:
         """See nothing any more."""
         self.calls.close()
+        self.calls.rows.close()
         self.last.close()
+
+    def step_begins(self, watched: bool, kept: bool) -> None:
+        """Begin a step, `watched` unless on trial; `kept` if its last calls are."""
+        self.last.step_begins(kept)
+        self.calls.rows.step_begins(watched)
 
     def see(self, losses: Sequence[torch.Tensor]) -> None:
         """Judge the losses of a backward pass that comes next."""

@@ -94,7 +94,7 @@ class _Functions:
                 for register, hook in zip(hooks, (self._before, self._after), strict=True):
                     self._undo.append(register(hook).remove)
             self._observers[thread] = observer
-            if observer.module_calls.wanted and self._modules is None:
+            if observer.module_calls.sees and self._modules is None:
                 self._modules = register_module_forward_hook(self._called, with_kwargs=True)
 
     def end(self, thread: int) -> None:

@@ -19,7 +19,7 @@ from nbdebug.training.engine.stopping.stop_report import breakpoint_hit
 from nbdebug.training.engine.updating.step_body import Values, measured
 from nbdebug.training.own_loop.call_order import CallOrder
 from nbdebug.training.own_loop.gradient_marks import reaches
-from nbdebug.training.own_loop.others import OTHER_OPTIMIZER, SAID_BY_HAND, OtherOptimizers
+from nbdebug.training.own_loop.others import OTHER_OPTIMIZER, OtherOptimizers, said_by_hand
 from nbdebug.training.own_loop.seen.hard_clipping import Bounds
 from nbdebug.training.own_loop.seen.validation import SeenValidation
 from nbdebug.training.own_loop.seen_losses import SeenLosses
@@ -46,38 +46,38 @@ class LoopUpdates(UpdateNumbers):
         stop: the breakpoint that holds in this step.
         batch: returns the last batch that was given; repeats: if steps can be made again.
         by_hand: if the loop changes weights itself; seen: graphs of its losses; order: its calls.
-        sees_others: False leaves updates by optimizers that are not watched uncounted.
+        sees_others: count updates by optimizers that are not watched; together: with other ranks.
     """
 
-    sees_others = True
+    sees_others, together = True, False
 
     def __init__(
         self, batch: Callable[[], Batch], repeats: Callable[[], bool], state: Callable[[], str]
     ) -> None:
-        self._batch, self._repeats = batch, repeats
-        self._loop: Loop | None = None
+        self._batch, self._repeats, self._loop = batch, repeats, None
         self.order, self._failed = CallOrder(), False
         self.optimizers: list[WatchedOptimizer] = []
         self.looks, self.called, self.by_hand, self.divided_by = False, False, False, 1
         self.others, self._told, self.seen = OtherOptimizers(), set[str](), SeenLosses()
         self.module_calls = self.seen.calls
-        self.validation = SeenValidation(state, repeats, batch, self.seen.calls.scales)
+        self.validation = SeenValidation(state, repeats, batch, self.seen.calls)
         self.clear(False)
 
     def attach(self, loop: Loop) -> None:
         """Set the loop of the training, whose optimizers are watched."""
         self._loop = loop
         self.optimizers = found = watched_optimizers(loop.session)
-        alone = found[0].parameters if len(found) == 1 else ()
         self.order.attach(loop, found)
-        self.validation.attach(loop, alone)
+        self.validation.attach(loop, found[0].parameters if len(found) == 1 else ())
+        self.validation.outside.updated = self.order.gradients.updated
+        self.others.foreign_step = self.order.gradients.forget
 
     def clear(self, watched: bool) -> None:
         """Begin a step."""
         self.updated = self.skipped = self._began = False
         self.lr, self.watched = math.nan, watched
         self.validation.end()
-        self.seen.last.step_begins(watched and not self._repeats())
+        self.seen.step_begins(watched, watched and not (self._repeats() or self.together))
         self.losses: list[torch.Tensor] = []
         self.own_loss: Any = None
         self.stop: Break | None = None
@@ -203,7 +203,7 @@ class LoopUpdates(UpdateNumbers):
     def count_by_hand(self) -> None:
         """Count the batch as a step if it had a backward pass, and say so once."""
         self.updated = self.updated or any(one.took for one in self.optimizers)
-        self.tell(OTHER, SAID_BY_HAND)
+        self.tell(OTHER, said_by_hand(self.validation.outside.made > 0))
 
     def tell(self, title: str, text: str, always: bool = False) -> None:
         """Add a notice, once; of a step on trial only if `always`."""
@@ -278,7 +278,7 @@ class LoopUpdates(UpdateNumbers):
         """Leave out an update with NaN or Inf, or at a breakpoint."""
         loop, session = self.loop, self.loop.session
         loss, norm = one.values
-        seen = math.isfinite(loss) or not one.losses
+        seen = math.isfinite(loss) or not one.losses or self.together
         if not (seen and math.isfinite(norm)):
             return True
         if not (self.watched and loop.breakpoints) or self.updated or len(self.optimizers) > 1:

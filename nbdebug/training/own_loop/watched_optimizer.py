@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 
 import torch
@@ -17,6 +18,7 @@ from nbdebug.training.own_loop.gradient_marks import Marks, gradient_marks
 Named = Sequence[tuple[str, nn.Parameter]]
 # First steps in which gradients that were changed in place are looked at.
 MAX_COMPARED = 3
+AVERAGE_WEIGHT = 0.02
 
 
 class WatchedOptimizer:
@@ -39,6 +41,8 @@ class WatchedOptimizer:
             alone, between two backward passes.
         longest: most steps in a row without an update, between two updates.
         carries: True once a step went on with the gradients that the step before had left.
+        seconds: on average from the first backward pass of a step to its update, in which ranks
+            that train together wait for each other.
     """
 
     def __init__(
@@ -50,12 +54,14 @@ class WatchedOptimizer:
         self._groups = len(optimizer.param_groups)
         self._rate = math.nan
         self.longest, self.carries, self._compared = 0, False, 0
+        self.seconds = 0.0
         self._without: int | None = None
         self._in_vain = False
         self.clear()
 
     def clear(self) -> None:
         """Begin a step."""
+        self._began = 0.0
         self.losses: list[torch.Tensor] = []
         self.found: Gradients | None = None
         self.seen: Gradients | None = None
@@ -76,9 +82,14 @@ class WatchedOptimizer:
             self._groups = groups
             self.parameters = held_by(self.name, self.optimizer, session)
 
+    def begin_waiting(self) -> None:
+        """Note that from now on to the update of this step ranks may wait for each other."""
+        self._began = self._began or time.perf_counter()
+
     def before_backward(self, session: TrainingState) -> Marks:
         """Mark gradients; losses whose gradients were used or cleared are dropped."""
         self._take_new_groups(session)
+        self.begin_waiting()
         before = gradient_marks(self.parameters)
         if self.marks is None and not self.carries and self._compared < MAX_COMPARED:
             self._see_scaled(before)
@@ -147,6 +158,8 @@ class WatchedOptimizer:
     def made_update(self) -> None:
         """Note that an update was made with these gradients."""
         self.updated = self._used = True
+        seconds = time.perf_counter() - self._began
+        self.seconds += (AVERAGE_WEIGHT if self.seconds else 1.0) * (seconds - self.seconds)
         self._gave, self._lost = set(), set()
         # The loop may step its scheduler next.
         self._rate = rate_of(self.optimizer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nbdebug.core.commands.examining import (
     AskChecks,
     CloseWorstSamples,
+    CompareRanks,
     FindWorstSamples,
     RecordFlight,
     RunChecks,
@@ -18,6 +19,7 @@ from nbdebug.core.results.fork_result import ForkResult
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.core.results.model_summary import ModelSummary
 from nbdebug.core.results.worst_samples import WorstSamples
+from nbdebug.model.state.digest import bits_of
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.script.writer import write_script
 from nbdebug.training.tasks.flight_recorder import last_steps
@@ -123,3 +125,12 @@ class WriteScriptHandler(Handler[WriteScript]):
 
     def handle(self, command: WriteScript, progress: TaskProgress) -> None:
         write_script(self.training.timeline, self.training.session, progress, command)
+
+
+class CompareRanksHandler(Handler[CompareRanks]):
+    """Handler that computes a number from the weights."""
+
+    command = CompareRanks
+
+    def handle(self, command: CompareRanks, progress: TaskProgress) -> int | None:
+        return bits_of(parameter for _, parameter in self.training.session.parameters)

@@ -23,6 +23,7 @@ from nbdebug.training.tasks.inside.live_views import LiveViews
 from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.tasks.trials.double_step import DoubleStep
 from nbdebug.training.tasks.trials.stopped_step import StoppedStep
+from nbdebug.training.timeline.checkpoint import Checkpoint
 from nbdebug.training.timeline.timeline import Timeline
 
 C = TypeVar("C", bound=Command)
@@ -52,6 +53,10 @@ class Training:
     def session(self) -> Session:
         """Model, optimizer, loss and data."""
         return self.loop.session
+
+    def first_checkpoint(self) -> Checkpoint:
+        """The checkpoint that the timeline begins with."""
+        return self.timeline.pool.checkpoints[0]
 
     def after_step(self) -> None:
         """Log the step, and compare it with the one that a breakpoint stopped."""

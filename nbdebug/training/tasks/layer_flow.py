@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
+
+from torch import nn
 
 from nbdebug.core.contexts import contextmanager
 from nbdebug.core.history.history import History
 from nbdebug.core.results.network import Network, NetworkLayer
-from nbdebug.model.module.hooks import before_forward
-from nbdebug.model.module.names import Layer, compiled_parts, layers, stable_name
+from nbdebug.model.module.forward import tensors_of
+from nbdebug.model.module.hooks import after_forward, before_forward
+from nbdebug.model.module.names import (
+    Layer,
+    compiled_parts,
+    every_module,
+    is_script,
+    layers,
+    stable_name,
+)
 from nbdebug.training.engine.session import Session
 
 NOTHING = nullcontext()
@@ -53,6 +64,12 @@ class LayerFlow:
             for layer in found
             if layer.module not in inside
         ]
+        shapes = dict[str, tuple[int, ...]]()
+        handles += [
+            after_forward(one.module, partial(_note_shape, shapes, one.name))
+            for one in every_module(self._session.model)
+            if one.module not in inside and not is_script(one.module)
+        ]
         model, given = self._session.model, list[Any]()
 
         def note(_: Any, args: Any, named: Any) -> None:
@@ -69,16 +86,28 @@ class LayerFlow:
                 handle.remove()
         if calls:
             self._observed = order
-            self._publish(in_order(found, calls))
+            root = every_module(self._session.model)[0].name
+            named = [("" if name == root else name, shape) for name, shape in shapes.items()]
+            self._publish(in_order(found, calls), tuple(named))
 
-    def _publish(self, found: Sequence[Layer]) -> None:
+    def _publish(
+        self, found: Sequence[Layer], shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    ) -> None:
         made = tuple(
             NetworkLayer(
                 layer.name, type(layer.module).__name__, tuple(_parameter_names(layer, found))
             )
             for layer in found
         )
-        self._history.set_result(Network(made))
+        self._history.set_result(Network(made, shapes))
+
+
+def _note_shape(
+    shapes: dict[str, tuple[int, ...]], name: str, module: nn.Module, given: Any, output: Any
+) -> None:
+    if name not in shapes:
+        first = next(tensors_of(output), None)
+        shapes[name] = () if first is None else tuple(first.shape)
 
 
 def in_order(found: Sequence[Layer], calls: Sequence[str]) -> list[Layer]:

@@ -23,6 +23,8 @@ def measure_paused(training: Training, name: str) -> None:
     slot = probes.scheduled.get(name)
     if slot is None or not slot.probe.paused or not slot.on or not session.step:
         return
+    if session.together:
+        return
     try:
         guard = StateGuard(session)
     except BaseException as error:

@@ -16,7 +16,8 @@ from nbdebug.model.module.hooks import after_forward, before_forward
 from nbdebug.model.module.names import Layer, every_module, is_script
 from nbdebug.training.engine.session import Session
 from nbdebug.training.tasks.checking.check_data import some_batches
-from nbdebug.training.tasks.inside.fixed_samples import FixedData, looking, reading
+from nbdebug.training.tasks.inside.fixed_samples import FixedData
+from nbdebug.training.tasks.inside.looking import looking, reading
 from nbdebug.training.tasks.inside.structure import every_module_called
 from nbdebug.training.tasks.layer_flow import in_order
 

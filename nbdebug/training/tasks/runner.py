@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from nbdebug.core.commands.base import Command
+from nbdebug.core.commands.examining import RecordFlight
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.plugins import discover
 from nbdebug.errors import PluginError, TaskStopped
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training
+
+# A flight record is made automatically if it takes less than this.
+MAX_FLIGHT_RECORD_SECONDS = 2.0
 
 
 class CommandRunner:
@@ -54,3 +58,12 @@ class CommandRunner:
                 text = f"{describe_error(error)} Training was restored."
                 self._training.notify("warning", handler.failed, text)
             raise
+
+    def record_flight(self) -> None:
+        """Make a flight record after a NaN or Inf, if that is quick."""
+        training = self._training
+        seconds = training.loop.step_seconds * training.timeline.steps_to_rerun
+        if seconds < MAX_FLIGHT_RECORD_SECONDS:
+            # Without rereadable data (a stream) there is none; a request for one reports why.
+            with suppress(BaseException):
+                self.run(RecordFlight())

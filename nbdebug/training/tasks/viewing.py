@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nbdebug.core.commands.inside import Explain, LookInside
+from nbdebug.core.commands.inside import Embed, Explain, LookInside
 from nbdebug.core.commands.predicting import Predict
 from nbdebug.core.error_text import message_of, raise_interrupt
 from nbdebug.core.names import unknown_name
 from nbdebug.core.results.inside.attribution import Attribution
+from nbdebug.core.results.inside.embedding import Embedding
 from nbdebug.core.results.inside.network_picture import NetworkPicture
 from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.errors import ArgumentError
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training
 from nbdebug.training.tasks.inside.attribution import explain
+from nbdebug.training.tasks.inside.embedding import embedding
 from nbdebug.training.tasks.inside.network_picture import network_picture
 from nbdebug.training.tasks.inside.predictions import PredictionMaker
 
@@ -34,8 +36,12 @@ class LookInsideHandler(Handler[LookInside]):
     def handle(self, command: LookInside, progress: TaskProgress) -> NetworkPicture:
         if command.data is not None:
             self.training.fixed.exchange(command.data)
-        self._latest = replace(command, data=None)
-        made = self._make()
+        before, self._latest = self._latest, replace(command, data=None)
+        try:
+            made = self._make()
+        except BaseException:
+            self._latest = before
+            raise
         if command.part and made.detail is None:
             names = [part.name for part in made.structure.parts]
             raise ArgumentError(unknown_name("part", command.part, names))
@@ -43,10 +49,10 @@ class LookInsideHandler(Handler[LookInside]):
 
     def _make(self) -> NetworkPicture:
         training, wanted = self.training, self._latest
-        samples = training.fixed.of_training()
-        return training.publish(
-            network_picture(training.session, samples, wanted.sample, wanted.show, wanted.part)
-        )
+        fixed, first = training.fixed, training.first_checkpoint
+        single = None if wanted.index is None else fixed.of_index(wanted.index)
+        samples = fixed.of_training()
+        return training.publish(network_picture(training.session, samples, wanted, first, single))
 
 
 class PredictHandler(Handler[Predict]):
@@ -87,5 +93,29 @@ class ExplainHandler(Handler[Explain]):
     command = Explain
 
     def handle(self, command: Explain, progress: TaskProgress) -> Attribution:
+        training, index, fixed = self.training, command.index, self.training.fixed
+        samples = fixed.of_training() if index is None else fixed.of_index(index)
+        return training.publish(explain(training.session, samples, command, progress))
+
+
+class EmbedHandler(Handler[Embed]):
+    """Handler that makes the embedding of a part; that by PCA is a live view afterwards."""
+
+    command = Embed
+
+    def __init__(self, training: Training) -> None:
+        super().__init__(training)
+        self._latest = Embed()
+        training.views.offer("embedding", "The embedding", self._make, self._can_be_live)
+
+    def handle(self, command: Embed, progress: TaskProgress) -> Embedding:
+        self._latest = command
+        return self._make()
+
+    def _can_be_live(self) -> bool:
+        return self._latest.method == "pca" and self.training.fixed.can_choose
+
+    def _make(self) -> Embedding:
         training = self.training
-        return training.publish(explain(training.session, training.fixed.of_training(), command))
+        samples = training.fixed.of_training()
+        return training.publish(embedding(training.session, samples, self._latest))

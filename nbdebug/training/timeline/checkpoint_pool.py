@@ -53,6 +53,9 @@ class CheckpointPool:
             later: copy a model of more than 64 MB as soon as it may change, and not now.
         """
         capture = partial(Checkpoint.capture, loop, controls)
+        if loop.session.together:
+            # Nothing goes back.
+            return cls(capture(copy=outline), budget)
         weights = loop.session.model.parameters()
         if later and sum(tensor.nbytes for tensor in weights) > LARGE_MODEL_BYTES:
             return cls(capture(copy=outline), budget, capture)

@@ -100,6 +100,8 @@ class Rerun:
             base: the checkpoint before that step; newest: the last one, of the surroundings.
         """
         session = self._loop.session
+        if session.together:
+            return
         # Variables of a loop went back with its step.
         now = session.surroundings.capture(to_host)
         moved = not now.equals(newest.surroundings, variables=False)

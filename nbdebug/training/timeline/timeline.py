@@ -47,6 +47,7 @@ class Timeline:
         name: of the training, whose last checkpoint is also on disk; None for none there.
 
     Attributes:
+        pool: checkpoints, from the one that the timeline begins with.
         resumed: True if the training continues one of another process.
     """
 
@@ -99,7 +100,7 @@ class Timeline:
 
     def undo_outside(self) -> None:
         """Undo what a failed step left behind outside of the model, or in half an update."""
-        last = self._pool.checkpoints[-1]
+        last = self.pool.checkpoints[-1]
         self._rerun.undo_outside(self._before(self._loop.session.step), last, self._history)
 
     def name_checkpoint(self, name: str) -> None:
@@ -124,14 +125,14 @@ class Timeline:
             self._file.try_put(self._serialized_now, self._loop.session.step)
         self._file.close()
         # The copies may be large, and whoever keeps the Debugger needs them no more.
-        del self._pool.kept[1:]
+        del self.pool.kept[1:]
 
     @property
     def _moved(self) -> bool:
         """Tell if anything differs from where the timeline began, or was written since."""
         if self._file.written or self.edits.events or self.edits.rewinds:
             return True
-        first, now = self._pool.checkpoints[0], Checkpoint.capture(self._loop, self._controls)
+        first, now = self.pool.checkpoints[0], Checkpoint.capture(self._loop, self._controls)
         return now.step != first.step or not now.equals(first)
 
     def resume(self, data: Mapping[str, Any]) -> None:
@@ -158,15 +159,15 @@ class Timeline:
 
     def begin(self, later: bool = False) -> None:
         """Begin the timeline here; see `CheckpointPool.begin`."""
-        self._pool = CheckpointPool.begin(self._loop, self._controls, self._budget, later)
-        self._uncopied.tell(self._pool.kept[0], self._loop.session.untried)
+        self.pool = CheckpointPool.begin(self._loop, self._controls, self._budget, later)
+        self._uncopied.tell(self.pool.kept[0], self._loop.session)
         self.publish_marks()
         self._tell_if_too_small()
 
     def _tell_if_too_small(self) -> None:
-        if self._pool.too_small and not self._told_too_small:
+        if self.pool.too_small and not self._told_too_small:
             self._told_too_small = True
-            self._history.add_notice(self._pool.too_small_notice())
+            self._history.add_notice(self.pool.too_small_notice())
 
     def save(self) -> str:
         """Write the current state to disk now, and return the path; see `CheckpointFile.write`."""
@@ -180,15 +181,14 @@ class Timeline:
 
     def _serialized(self) -> dict[str, Any]:
         """The state at the beginning of a step, whose checkpoint may have just been taken."""
-        session, events = self._loop.session, len(self.edits.events)
-        newest = self._pool.checkpoints[-1]
-        if (newest.step, newest.cursor) != (session.step, events):
+        session, newest = self._loop.session, self.pool.checkpoints[-1]
+        if (newest.step, newest.cursor) != (session.step, len(self.edits.events)):
             return self._serialized_now()
         return to_plain(newest, session, self._file.name)
 
     def try_checkpoint(self) -> None:
         """Take a checkpoint if that is possible; else training goes on, with a notice."""
-        self._pool.complete()
+        self.pool.complete()
         with self._clock.tolerating(self._loop.session.step):
             self.take_checkpoint()
 
@@ -196,14 +196,14 @@ class Timeline:
         """Take a checkpoint, if it is of use, there is room and none of this step yet."""
         # One per step, from before its first event, since later steps depend on all events.
         step = self._loop.session.step
-        late = self.edits.has_event_at(step) or self._pool.checkpoints[-1].step >= step
-        if late or self._pool.too_small or not self._loop.body.repeats:
+        late = self.edits.has_event_at(step) or self.pool.checkpoints[-1].step >= step
+        if late or self.pool.too_small or not self._loop.body.repeats:
             return
         with self._clock.timing():
             self._loop.session.rng.detect_host_draws()
             checkpoint = Checkpoint.capture(self._loop, self._controls, len(self.edits.events))
-            self._uncopied.tell(checkpoint, self._loop.session.untried)
-            self._pool.add(checkpoint)
+            self._uncopied.tell(checkpoint, self._loop.session)
+            self.pool.add(checkpoint)
             self._tell_if_too_small()
             self.publish_marks()
 
@@ -212,12 +212,12 @@ class Timeline:
 
         A resumed training restarts where it was resumed: what was before is in no memory.
         """
-        first = self._pool.checkpoints[0]
+        first = self.pool.checkpoints[0]
         first.restore(self._loop, self._controls, restart_data=not self.resumed)
         self.edits.clear()
         self._log.drop_from(0)
         self._loop.breakpoints.reset_counts()
-        self._pool.drop_after(first.step)
+        self.pool.drop_after(first.step)
         self.publish_marks()
 
     def resolve(self, target: int | str) -> Target:
@@ -226,7 +226,7 @@ class Timeline:
         Raises:
             ArgumentError: the target is unknown or out of range.
         """
-        return self.edits.resolve(target, self._pool.checkpoints[0].step, self._loop.session.step)
+        return self.edits.resolve(target, self.pool.checkpoints[0].step, self._loop.session.step)
 
     def rewind(self, target: Target, progress: TaskProgress, who: str, why: str) -> ReplayResult:
         """Rewind to `target`; later steps become an abandoned branch in History.
@@ -239,7 +239,7 @@ class Timeline:
         with self.rolled_back(keep=True):
             found = self._rerun_to(target, progress, records=records)
         self.edits.truncate(target)
-        self._pool.drop_after(step)
+        self.pool.drop_after(step)
         self._log.drop_from(step)
         self._loop.breakpoints.reset_counts()
         self._history.rewind(step, here, tuple(records), self.edits.commands_at(step))
@@ -265,7 +265,7 @@ class Timeline:
 
     def _before(self, step: int, back: int = 0) -> Checkpoint:
         """Return the latest checkpoint at least `back` steps before `step`, or the first one."""
-        return self._pool.before(max(step - back, self._pool.checkpoints[0].step))
+        return self.pool.before(max(step - back, self.pool.checkpoints[0].step))
 
     def replay(
         self, progress: TaskProgress, observer: ReplayObserver = NO_OBSERVER
@@ -275,10 +275,10 @@ class Timeline:
         Raises:
             TaskStopped, DataError, ModelError: the replay ended early.
         """
-        here, events = self._loop.session.step, len(self.edits.events)
+        here = self._loop.session.step, len(self.edits.events)
         with self.rolled_back() as present:
-            first = self._pool.checkpoints[0]
-            found = self._rerun.run(first, (here, events), progress, observer=observer)
+            first = self.pool.checkpoints[0]
+            found = self._rerun.run(first, here, progress, observer=observer)
             now = Checkpoint.capture(self._loop, self._controls)
         return replace(found, end_equal=now.equals(present))
 
@@ -294,7 +294,7 @@ class Timeline:
 
     def publish_marks(self) -> None:
         """Publish the marks of the timeline in History."""
-        kept = [Mark(checkpoint.step, "checkpoint") for checkpoint in self._pool.kept]
+        kept = [Mark(checkpoint.step, "checkpoint") for checkpoint in self.pool.kept]
         self._history.set_result(TimelineMarks((*kept, *self.edits.marks)))
         self.edits.undo.publish(self._history)
-        self._loop.session.checkpoint_bytes = self._pool.size
+        self._loop.session.checkpoint_bytes = self.pool.size

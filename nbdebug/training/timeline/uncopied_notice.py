@@ -88,15 +88,13 @@ class UncopiedNotice:
             title, text = "The dataset changes in the loader workers", f"{moved}: {IN_WORKERS}"
             self._history.add_notice(Notice(session.step - 1, "warning", title, text))
 
-    def tell(self, checkpoint: Checkpoint, untried: bool) -> None:
-        """Tell of what was not told of yet.
-
-        Args:
-            untried: True before the first step, where nothing comes late.
-        """
+    def tell(self, checkpoint: Checkpoint, session: Session) -> None:
+        """Tell of what was not told of yet, unless nothing goes back anyway."""
+        if session.together:
+            return
         late = checkpoint.surroundings.large - self._large
         self._large |= late
-        if late and not untried:
+        if late and not session.untried:  # Nothing comes late before the first step.
             title = "A large tensor or array is copied from now on"
             text = f"{', '.join(sorted(late))}: {LATE}"
             self._history.add_notice(Notice(checkpoint.step, "warning", title, text))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -266,7 +267,7 @@ def test_attention_of_a_module_is_what_it_says_itself(average: bool) -> None:
     x = torch.randn(1, 5, 8)
     expected = module(x, x, x, need_weights=True, average_attn_weights=False)[1][0]
     named = {"need_weights": False, "average_attn_weights": average}
-    found = attention_weights(module, "MultiheadAttention", (x, x, x), named)
+    found = attention_weights(module, "MultiheadAttention", (x, x, x), named, 64)
     assert found is not None
     assert torch.equal(found, expected)
 
@@ -286,11 +287,47 @@ def test_attention_of_the_function_gives_its_outputs(kind: str) -> None:
     if "attn_mask" in named and named["attn_mask"].dtype == torch.bool:
         named["attn_mask"][:, 0] = True
     function = nn.functional.scaled_dot_product_attention
-    found = attention_weights(None, function.__name__, (query, key, value), named)
+    found = attention_weights(None, function.__name__, (query, key, value), named, 64)
     assert found is not None
     values = value[0].repeat_interleave(4 // heads, 0)
     assert torch.allclose(found @ values, function(query, key, value, **named)[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_of_many_queries_some_are_taken(batch_first: bool, masked: bool) -> None:
+    module = nn.MultiheadAttention(8, 2, batch_first=batch_first).eval()
+    x = torch.randn(1, 50, 8) if batch_first else torch.randn(50, 1, 8)
+    mask = torch.ones(50, 50, dtype=torch.bool).triu(1) if masked else None
+    named: dict[str, Any] = {"need_weights": False, "attn_mask": mask}
+    every = attention_weights(module, "MultiheadAttention", (x, x, x), named, 50)
+    some = attention_weights(module, "MultiheadAttention", (x, x, x), named, 8)
+    # The mask by position, as the signature has it.
+    other = attention_weights(module, "MultiheadAttention", (x, x, x, None, False, mask), {}, 8)
+    rows = np.linspace(0, 49, 8).astype(int)
+    assert every is not None
+    assert some is not None
+    assert other is not None
+    assert torch.allclose(some, every[:, rows], atol=1e-6)
+    assert torch.equal(some, other)
+    assert not masked or some[:, 1, rows[1] + 1 :].abs().max() == 0
+
+
+@pytest.mark.parametrize("kind", ["causal", "mask", "one row of mask"])
+def test_of_many_queries_of_the_function_some_are_taken(kind: str) -> None:
+    query, key, value = (torch.randn(1, 2, 40, 8) for _ in range(3))
+    named: dict[str, Any] = {
+        "causal": {"is_causal": True},
+        "mask": {"attn_mask": torch.randn(1, 2, 40, 40)},
+        "one row of mask": {"attn_mask": torch.randn(1, 1, 1, 40)},
+    }[kind]
+    name = nn.functional.scaled_dot_product_attention.__name__
+    every = attention_weights(None, name, (query, key, value), named, 40)
+    some = attention_weights(None, name, (query, key, value), named, 7)
+    assert every is not None
+    assert some is not None
+    assert torch.allclose(some, every[:, np.linspace(0, 39, 7).astype(int)], atol=1e-6)
+
+
 def test_other_parts_have_no_attention() -> None:
-    assert attention_weights(nn.Linear(2, 2), "Linear", (torch.randn(1, 2),), {}) is None
+    assert attention_weights(nn.Linear(2, 2), "Linear", (torch.randn(1, 2),), {}, 64) is None

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from nbdebug import Debugger
 from nbdebug.core.history.history import History
@@ -135,10 +138,48 @@ def test_what_a_report_says_of_a_training(debugger: Make) -> None:
         "plateau", "now slower", "clip_threshold", "Checklist: ", "1. Start simple"[3:],
         "SHA-256", run.model["initial_weights"][:16], run.data["train"]["parts"][0]["sha256"][:16],
         run.environment["python"], "in_features=4, out_features=8", "train_samples",
+        "output shape",
     ):  # fmt: skip
         assert words in page.text, words
     for result in run.checks["title"]:
         assert result in page.text
+
+
+def test_what_was_looked_at_is_in_the_report(debugger: Make, tmp_path: Path) -> None:
+    dbg, _ = trained(debugger)
+    before = Page(dbg.report(tmp_path / "before.html").read_text(encoding="utf-8"))
+    assert ("id", "inside") not in before.attributes
+
+    dbg.network(3, part="0")
+    dbg.explain(3)
+    dbg.embedding()
+    dbg.predictions()
+    text = dbg.report(tmp_path / "after.html").read_text(encoding="utf-8")
+    page = Page(text)
+
+    section = text.partition('<section id="inside">')[2].partition("</section>")[0]
+    for words in (
+        "Activations at step 60, sample 3 of", "0 Linear", "Change since step 0",
+        "Saliency of output", "PCA of 8 features", "Confusion matrix",
+    ):  # fmt: skip
+        assert words in section, words
+    sources = [value or "" for name, value in page.attributes if name == "src"]
+    assert len(sources) > 3
+    assert all(value.startswith("data:image/png;base64,") for value in sources)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert "button" not in page.tags
+
+
+def test_names_of_parts_that_were_looked_at_stay_text(tmp_path: Path) -> None:
+    name = '<img src=x onerror="alert(1)">'
+    model = nn.Sequential(OrderedDict([(name, nn.Linear(4, 8)), ("last", nn.Linear(8, 3))]))
+    data = torch.randn(32, 4), torch.arange(32) % 3
+    with Debugger(model, data, nn.CrossEntropyLoss(), runs=None) as dbg:
+        dbg.network(part=name)
+        dbg.embedding(name)
+        page = Page(dbg.report(tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert name in page.text
+    assert not [one for one, _ in page.attributes if one.startswith("on")]
 
 
 def test_the_plots_hold_the_numbers_of_the_run(debugger: Make) -> None:
@@ -267,7 +308,14 @@ def test_findings_say_when_why_and_what_to_do() -> None:
 def hostile() -> Run:
     """A run in which everything that anyone may name is an attack."""
     text = HOSTILE
-    layer = {"layer": text, "kind": text, "settings": text, "parameters": 1, "trainable": 1}
+    layer = {
+        "layer": text,
+        "kind": text,
+        "settings": text,
+        "parameters": 1,
+        "trainable": 1,
+        "output_shape": [text],
+    }
     part = {"shape": [3], "dtype": text, "sha256": text, "classes": {text: 3}}
     finding = {
         "name": text, "title": text, "severity": text, "since": 1, "until": 2, "seen": text,

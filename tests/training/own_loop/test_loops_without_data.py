@@ -66,6 +66,7 @@ VERBS: dict[str, Callable[[nbd.Debugger], Any]] = {
     "network": lambda dbg: dbg.network(),
     "predictions": lambda dbg: dbg.predictions(),
     "explain": lambda dbg: dbg.explain(),
+    "embedding": lambda dbg: dbg.embedding(),
     "summary": lambda dbg: dbg.summary(),
     "fork": lambda dbg: dbg.fork(3, lr=0.1),
     "remedy": lambda dbg: dbg.try_remedy(),

@@ -42,6 +42,28 @@ def test_layers_are_in_the_order_of_the_flow_from_the_first_step_on() -> None:
         assert names(dbg) == ["first", "body.0", "body.1", "body.2", "last", "unused"]
 
 
+def test_output_shapes_of_all_modules_are_those_of_hooks_by_hand() -> None:
+    model, seen = Backwards(), dict[str, tuple[int, ...]]()
+
+    def note(name: str, output: torch.Tensor) -> None:
+        seen.setdefault(name, tuple(output.shape))
+
+    with debugger(model) as dbg:
+        network = dbg.history.snapshot(()).results.of(Network)
+        assert network is not None
+        assert network.shapes == ()
+        for name, module in model.named_modules():
+            module.register_forward_hook(lambda _, given, out, name=name: note(name, out))
+        dbg.run(steps=2)
+        network = dbg.history.snapshot(()).results.of(Network)
+        assert network is not None
+        assert dict(network.shapes) == seen
+        assert seen[""] == (16, 3)
+        layers = {row["layer"]: row for row in dbg.record.model["layers"]}
+        assert layers["body"]["output_shape"] == [16, 8]
+        assert "output_shape" not in layers["unused"]
+
+
 def test_a_moved_dropout_is_listed_where_it_runs() -> None:
     model = nn.Sequential(
         nn.Linear(4, 8), nn.Dropout(0.5), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)

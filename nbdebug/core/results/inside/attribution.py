@@ -38,6 +38,7 @@ class Attribution:
         place: layer whose output was taken, "" for the inputs of the model.
         gap: of integrated gradients, the sum of all values less the difference of the outputs for
             the sample and for zeros, which is 0 for infinitely many steps; nan for other methods.
+        index: of the sample in the training data, None for one of the fixed samples.
     """
 
     method: Method
@@ -49,6 +50,12 @@ class Attribution:
     inputs: Array
     place: str = ""
     gap: float = float("nan")
+    index: int | None = None
+
+    @property
+    def named(self) -> str:
+        """Sample as text: its number among the fixed ones, or its index in the training data."""
+        return f"{self.sample}" if self.index is None else f"{self.index} of train_data"
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each value, the largest magnitudes first: its index, input and value."""
@@ -64,14 +71,14 @@ class Attribution:
     def __repr__(self) -> str:
         of = "the output" if self.of < 0 else f"output {self.of}"
         return (
-            f"Attribution({self.method} of {of} = {self.output:.4g}, sample {self.sample}, "
+            f"Attribution({self.method} of {of} = {self.output:.4g}, sample {self.named}, "
             f"step {self.step}, values {self.values.shape})"
         )
 
     def _repr_html_(self) -> str:
         of = "the output" if self.of < 0 else f"output {self.of}"
         words = (
-            f"{TITLES[self.method]} of {of} ({self.output:.4g}) for sample {self.sample}, at step "
+            f"{TITLES[self.method]} of {of} ({self.output:.4g}) for sample {self.named}, at step "
         )
         words += f"{self.step:,}"
         words += f", at layer {self.place}." if self.place else "."

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from nbdebug.core.html.heat import heat, tiles
 from nbdebug.core.html.sparkline import sparkline
+from nbdebug.core.html.thumbnail import png_address
 from nbdebug.core.records import Array
 from nbdebug.core.results.inside.network_page import count_text, shape_text, values_text
 from nbdebug.core.results.inside.part_detail import PartDetail
@@ -16,7 +20,7 @@ from nbdebug.core.results.inside.structure import Part
 if TYPE_CHECKING:
     from nbdebug.core.results.inside.network_picture import NetworkPicture
 
-SMALL_SHARE = 0.001
+SMALL_SHARE, MAX_LISTED = 0.001, 8
 
 
 def detail_page(picture: NetworkPicture, part: Part) -> str:
@@ -29,7 +33,8 @@ def detail_page(picture: NetworkPicture, part: Part) -> str:
         f'<span class="nbd-label">{label}</span><span>{html.escape(text)}</span>'
         for label, text in facts
     )
-    pictures = "" if detail is None else _pictures(detail, part)
+    drawn = "" if detail is None else _pictures(detail, part)
+    pictures = f'<div class="nbd-figures">{drawn}</div>' if drawn else ""
     head = f"<b>{html.escape(part.title)}</b>"
     return f'<div class="nbd-detail">{head}<div class="nbd-facts">{rows}</div>{pictures}</div>'
 
@@ -42,7 +47,20 @@ def _pictures(detail: PartDetail, part: Part) -> str:
     heads = f"Attention, {len(detail.attention)} heads: rows attend to columns"
     drawn = _histogram(detail)
     drawn += _image(heads, detail.attention) + _image(maps, detail.maps)
-    return drawn + _image(weights, detail.weights)
+    drawn += _image(weights, detail.weights) + _colour_image(detail.colours)
+    change = f"Change since step {detail.since:,}"
+    return drawn + (_image(change, detail.change) if detail.moved > 0 else "")
+
+
+def _colour_image(filters: Array) -> str:
+    """Filters [K, 3, H, W] in the colours that they answer to most."""
+    if not filters.size:
+        return ""
+    largest = float(np.nanmax(np.abs(filters))) or 1.0
+    layers = [tiles(filters[:, at]) for at in range(3)]
+    pixels = np.nan_to_num(np.stack(layers, axis=2) / largest) * 127.5 + 127.5
+    address = png_address(np.clip(pixels, 0, 255).astype(np.uint8))
+    return _figure(f"{len(filters)} filters, red, green and blue", address)
 
 
 def _histogram(detail: PartDetail) -> str:
@@ -56,8 +74,12 @@ def _histogram(detail: PartDetail) -> str:
 def _image(label: str, maps: Array) -> str:
     if not maps.size:
         return ""
-    image = f'<img alt="" src="{heat(tiles(maps))}">'
-    return f"<figure>{image}<figcaption>{html.escape(label)}</figcaption></figure>"
+    return _figure(label, heat(tiles(maps)))
+
+
+def _figure(label: str, address: str) -> str:
+    text = html.escape(label)
+    return f'<figure><img alt="" src="{address}"><figcaption>{text}</figcaption></figure>'
 
 
 def _facts(part: Part, picture: NetworkPicture) -> list[tuple[str, str]]:
@@ -83,10 +105,15 @@ def _units(detail: PartDetail | None) -> list[tuple[str, str]]:
     if detail is None:
         return []
     rows = [("Type", _bands(detail))]
+    if math.isfinite(detail.moved):
+        moved = f"by {detail.moved:.2%} of their norm since step {detail.since:,}"
+        rows.append(("Weights moved", moved))
     if detail.units:
         dead = f"{len(detail.dead)} of {detail.units} are 0 for all {detail.samples} samples"
-        dead += f": {', '.join(map(str, detail.dead[:8]))}" if detail.dead else ""
-        rows.append(("Dead", dead + (" …" if len(detail.dead) > 8 else "")))
+        rows.append(("Dead", dead + _listed(detail.dead)))
+    if detail.saturated:
+        edge = f"{len(detail.saturated)} of {detail.units} are at a limit for most values"
+        rows.append(("Saturated", edge + _listed(detail.saturated)))
     if detail.excited:
         most = detail.excited[0]
         others = ", ".join(str(unit.number) for unit in detail.excited[1:])
@@ -94,6 +121,11 @@ def _units(detail: PartDetail | None) -> list[tuple[str, str]]:
         top = ", ".join(map(str, most.top))
         rows.append(("Samples", f"unit {most.number} is largest for sample {top}"))
     return rows
+
+
+def _listed(units: Sequence[int]) -> str:
+    more = " …" if len(units) > MAX_LISTED else ""
+    return f": {', '.join(map(str, units[:MAX_LISTED]))}{more}" if units else ""
 
 
 def _bands(detail: PartDetail) -> str:

@@ -16,6 +16,8 @@ from nbdebug.core.results.inside.part_values import PartValues
 from nbdebug.core.results.inside.structure import Structure
 
 Show = Literal["activations", "gradients"]
+# Number of a sample that is none of the fixed ones.
+NO_FIXED = -1
 SHOWN: tuple[Show, ...] = ("activations", "gradients")
 
 
@@ -24,8 +26,9 @@ class NetworkPicture:
     """Structure of a network and, for one fixed sample, the values of every part.
 
     Attributes:
-        step: of training; sample: number of the sample among the fixed ones.
-        samples: how many there are; origin: where they come from; index: in that data.
+        step: of training; sample: number of the sample among the fixed ones, -1 for another one.
+        samples: how many fixed ones there are.
+        origin: where the sample comes from; index: in that data.
         target: of the sample, None where it is unknown.
         values: by name of the part.
         show: kind of the values; reason: why there are none, "" if there are.
@@ -46,6 +49,18 @@ class NetworkPicture:
     reason: str = ""
     detail: PartDetail | None = None
 
+    @property
+    def place(self) -> str:
+        """Step and sample as text."""
+        target = "" if self.target is None else f", target {self.target:.4g}"
+        if self.sample == NO_FIXED:
+            return f"step {self.step:,}, sample {self.index} of {self.origin}{target}"
+        index = "" if self.index is None else f", index {self.index:,}"
+        return (
+            f"step {self.step:,}, sample {self.sample} of {self.samples} from "
+            f"{self.origin}{index}{target}"
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """The table of `Structure.to_frame()` with mean, std, low, high, zeros and broken."""
         frame = self.structure.to_frame()
@@ -59,10 +74,11 @@ class NetworkPicture:
 
     def __repr__(self) -> str:
         failed = self.structure.error
+        sample = self.sample if self.sample != NO_FIXED else f"{self.index} of {self.origin}"
         end = f", fails at {failed.title}: {failed.error}" if failed is not None else ""
         return (
             f"NetworkPicture(step {self.step}, {len(self.structure.parts)} parts, "
-            f"{self.show} of sample {self.sample}{end})"
+            f"{self.show} of sample {sample}{end})"
         )
 
     def _repr_html_(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,18 +36,26 @@ class PartDetail:
         name: of the part.
         maps: [K, H, W] of the channels of its output for the sample, thinned.
         weights: [K, H, W] of its filters, or one matrix of a linear layer, thinned.
+        colours: [K, 3, H, W] of filters that take red, green and blue, thinned.
+        change: of `weights` since step `since`, where the timeline begins; moved: norm of the
+            change of all weights of the part, over their norm then; nan where it is unknown.
         attention: [heads, T, S] weights of attention for the sample, thinned.
         edges, counts: histogram of its values.
         dtype: of its values; tiny, huge: share of values that are not 0 and below the smallest
             normal number of float16, and above its largest number.
         units: how many channels there are; dead: numbers of those that are 0 for all fixed
-            samples; excited: those with the largest means of magnitudes.
+            samples; saturated: of those at a limit of the activation for most values.
+        excited: numbers of those with the largest means of magnitudes.
         samples: number of samples that the units were seen with.
     """
 
     name: str
     maps: Array = field(default_factory=lambda: NO_MAPS)
     weights: Array = field(default_factory=lambda: NO_MAPS)
+    colours: Array = field(default_factory=lambda: NO_MAPS)
+    change: Array = field(default_factory=lambda: NO_MAPS)
+    since: int = 0
+    moved: float = math.nan
     attention: Array = field(default_factory=lambda: NO_MAPS)
     edges: Array = field(default_factory=lambda: np.zeros(0))
     counts: Array = field(default_factory=lambda: np.zeros(0))
@@ -55,5 +64,6 @@ class PartDetail:
     huge: float = 0.0
     units: int = 0
     dead: tuple[int, ...] = ()
+    saturated: tuple[int, ...] = ()
     excited: tuple[Unit, ...] = ()
     samples: int = 0

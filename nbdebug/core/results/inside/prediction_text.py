@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 
 from nbdebug.core.results.inside.predicted_step import PredictedStep
 from nbdebug.core.results.inside.prediction_frames import mean_score, worst
@@ -93,8 +94,17 @@ def as_html(found: RecordedPredictions) -> str:
     return "".join(parts)
 
 
-def error_table(found: RecordedPredictions, one: PredictedStep, top: int = MAX_LISTED) -> str:
-    """Table of the worst samples with their pictures, "" if none is wrong."""
+def error_table(
+    found: RecordedPredictions,
+    one: PredictedStep,
+    top: int = MAX_LISTED,
+    tools: Callable[[int], str] | None = None,
+) -> str:
+    """Table of the worst samples with their pictures, "" if none is wrong.
+
+    Args:
+        tools: makes the HTML of the name of a sample, None for its text.
+    """
     listed, room = worst(found, one, top), MAX_PICTURE_BYTES
     if not listed:
         return ""
@@ -110,6 +120,7 @@ def error_table(found: RecordedPredictions, one: PredictedStep, top: int = MAX_L
             row[-1] = (
                 f'<img src="{picture}" width="40" alt="{said}" style="image-rendering:pixelated">'
             )
+        row[0] = row[0] if tools is None else tools(position)
         body += "<tr>" + "".join(f'<td style="{CELL_STYLE}">{cell}</td>' for cell in row) + "</tr>"
     return (
         f'<div style="overflow-x:auto"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'

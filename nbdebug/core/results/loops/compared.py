@@ -53,3 +53,47 @@ class CutPasses:
     batches: int = 0
     size: int = 0
     line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LostBatches:
+    """Before each update a loop clears the gradients of the same number of batches unused.
+
+    Attributes:
+        step: of the last of these updates, None if this is over.
+        lost: batches whose gradients were cleared; used: those that the update follows from.
+        line: of the update, "" if unknown.
+    """
+
+    step: int | None
+    lost: int = 0
+    used: int = 0
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """A loop logs as a validation numbers of rows that it trains with.
+
+    Attributes:
+        step: of the last validation that was looked at, None if this is over.
+        rows: different ones of it; line: that calls the model, "" if unknown.
+    """
+
+    step: int | None
+    rows: int = 0
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SummedLosses:
+    """A loop passes back a loss that holds losses of earlier steps.
+
+    Attributes:
+        step: at which it did first; ago: updates since one of those was passed back.
+        line: of the backward pass, "" if unknown.
+    """
+
+    step: int
+    ago: int = 1
+    line: str = ""

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from nbdebug.model.module.sharded import is_freed
 from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, is_plain
 from nbdebug.model.state.values.kept import (
     MISSING,
@@ -108,6 +109,8 @@ class ValueCopier:
 
     def _fresh(self, value: Any, place: str) -> Kept:
         if isinstance(value, torch.Tensor):
+            if is_freed(value):
+                return AsIs(value)
             if value.nbytes > MAX_TENSOR_BYTES:
                 return self._left(value, place)
             return self._remember(value, self._tensor(value))

@@ -57,9 +57,11 @@ class Passes(Protocol):
         cut: True if the loop has left its pass before the end.
         in_pass: True if the loop waits inside of a pass.
         why_not: why steps of the loop cannot be made again; "" if they can.
+        ahead_seconds: that the loop has waited for the batch of its next step.
     """
 
     cut: bool
+    ahead_seconds: float
     why_not: str
 
     @property

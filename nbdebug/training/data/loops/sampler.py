@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -111,7 +112,10 @@ class LoopSampler:
         if self._is_to_end():
             self._end_pass()
             return False
-        if self._read_ahead(self.position()._replace(ahead=True)):
+        start = time.perf_counter()
+        found = self._read_ahead(self.position()._replace(ahead=True))
+        self._passes.ahead_seconds += time.perf_counter() - start
+        if found:
             return True
         self._passes.pass_ends()
         self._end_pass()

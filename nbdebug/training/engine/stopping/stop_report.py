@@ -39,6 +39,10 @@ STOPPED_AFTER = (
     "Training is paused after the update of the step before, since this loop cannot repeat a step: "
     "dbg.batch and dbg.gradients hold its data."
 )
+STOPPED_LATER = (
+    "Seen by rank 0 after the update of the step before. All ranks pause before the same step, "
+    "which is the next one or the one behind it."
+)
 MAX_EXCLUDED_IN_A_ROW = 20
 NOTHING = nullcontext()
 

@@ -44,9 +44,11 @@ class StepBody(Protocol):
 
     Attributes:
         no_reset: why training cannot begin again; "" if it can.
+        ahead_seconds: that the batch of the next step took, where it was read before the step.
     """
 
     no_reset: str
+    ahead_seconds: float
 
     def read_again(self, before: Any) -> bool:
         """Go back to the position `before` a step of several batches; False if it has only one.

@@ -47,7 +47,7 @@ class Handoff(ForkedCopy):
         self.cut = self.closed = self._ends = self._held = False
         # The thread of the loop; the one whose next pass ends it.
         self._current = self._ended = cast(threading.Thread | None, None)
-        self.passes = 0
+        self.passes, self.ahead_seconds = 0, 0.0
         self._modes = CarriedModes()
 
     @property

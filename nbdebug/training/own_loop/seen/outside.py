@@ -25,13 +25,18 @@ class OutsideUpdates:
 
     Args:
         state: of the loop.
+
+    Attributes:
+        made: number of updates that belong to no step; updated: is told of each, with the step.
     """
+
+    updated: Callable[[int], None] = staticmethod(lambda step: None)
 
     def __init__(self, state: Callable[[], str]) -> None:
         self._state = state
         self._loop: Loop | None = None
         self._thread = 0
-        self._total, self._first = 0, 0
+        self._total, self._first, self.made = 0, 0, 0
         self._line = self._caller = ""
         self._clear()
 
@@ -61,8 +66,11 @@ class OutsideUpdates:
         """See an update of a watched optimizer that belongs to no step."""
         if not self._is_outside():
             return
+        self.made += 1
         with suppress(Exception):
             self._note(optimizer, by_closure)
+            if self._loop is not None:
+                self.updated(self._loop.session.step)
 
     def _is_outside(self) -> bool:
         """True in the thread of a loop that is on its own, behind its first batch."""

@@ -15,7 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.utils.hooks import RemovableHandle
 
 from nbdebug.core.results.metric_names import OtherInputs, ValidationInTraining
@@ -26,8 +29,8 @@ from nbdebug.model.origin.source_line import user_line
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.own_loop.gradient_marks import Marks, Named, gradient_marks
-from nbdebug.training.own_loop.input_scales import InputScales
 from nbdebug.training.own_loop.seen.outside import OutsideUpdates
+from nbdebug.training.own_loop.seen_calls import SeenCalls
 
 Kept = weakref.ref[torch.Tensor]
 MAX_INPUTS = 64
@@ -44,10 +47,10 @@ class SeenValidation:
 
     Args:
         state: of the loop; repeats: if its steps can be made again; batch: the last one.
-        scales: of the inputs that its model is given.
+        seen: of the calls of its model, whose inputs are compared.
 
     Attributes:
-        outside: sees updates that belong to no step.
+        outside: sees updates that belong to no step; rows: that the model is given.
     """
 
     def __init__(
@@ -55,15 +58,15 @@ class SeenValidation:
         state: Callable[[], str],
         repeats: Callable[[], bool],
         batch: Callable[[], Batch],
-        scales: InputScales,
+        seen: SeenCalls,
     ) -> None:
         self._state, self._repeats, self._batch = state, repeats, batch
         self._loop: Loop | None = None
-        self._scales = scales
+        self._scales, self.rows = seen.scales, seen.rows
         self.outside = OutsideUpdates(state)
         self._parameters: Named = ()
         self._roots: set[int] = set()
-        self._handle: RemovableHandle | None = None
+        self._handles: tuple[RemovableHandle, ...] = ()
         self._gaps = self._with_calls = 0
         self._held: list[Kept] = []
         self._clear()
@@ -75,13 +78,15 @@ class SeenValidation:
         if not parameters or any(is_compiled(module) for module in model.modules()):
             # Of compiled models torch warns where they are watched.
             return
-        roots = model.values() if isinstance(model, nn.ModuleDict) else [model]
+        roots = list(model.values() if isinstance(model, nn.ModuleDict) else [model])
+        self.rows.attach(loop.history, roots, lambda: getattr(loop.session.sampler, "number", 0))
         self._loop, self._parameters = loop, parameters
         self._roots = {id(root) for root in roots}
 
     def _clear(self) -> None:
         self._calls = 0
         self._scales.clear()
+        self.rows.clear()
         self._evaluated = self._repeated = self._moves = self._passes = False
         self._layers: tuple[str, ...] = ()
         self._line, self._step, self._thread = "", 0, 0
@@ -90,18 +95,20 @@ class SeenValidation:
 
     def begin(self, step: int, watched: bool) -> None:
         """See what comes behind an update, unless on trial; called in the thread of the loop."""
-        if not watched or self._loop is None or self._handle is not None:
+        if not watched or self._loop is None or self._handles:
             return
         self._clear()
         self._step, self._thread = step, threading.get_ident()
-        self._handle = register_module_forward_hook(self._called)
+        hooks = register_module_forward_hook, register_module_forward_pre_hook
+        self._handles = hooks[0](self._called), hooks[1](self._entered)
 
     def end(self) -> None:
         """See nothing more until the next update, and judge what was seen."""
-        if self._handle is None:
+        if not self._handles:
             return
-        self._handle.remove()
-        self._handle = None
+        for handle in self._handles:
+            handle.remove()
+        self._handles = ()
         self._gaps += 1
         with suppress(Exception):
             self._judge_scales()
@@ -109,8 +116,16 @@ class SeenValidation:
             self._judge()
         self._inputs = []
 
+    def _entered(self, module: nn.Module, args: Any) -> None:
+        if threading.get_ident() == self._thread:
+            self.rows.entered(module, args)
+
     def _called(self, module: nn.Module, args: Any, output: Any) -> None:
-        if id(module) not in self._roots or threading.get_ident() != self._thread:
+        if threading.get_ident() != self._thread:
+            return
+        with suppress(Exception):
+            self.rows.called(module, args)
+        if id(module) not in self._roots:
             return
         self.outside.see_call()
         state = self._state()

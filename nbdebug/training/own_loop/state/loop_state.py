@@ -57,7 +57,10 @@ class LoopState:
     Attributes:
         why_not: why steps of the loop cannot be made again; "" if they can.
         runs: number of times that its body was run.
+        together: why no loop is led back where several ranks train; "" for one rank.
     """
+
+    together = ""
 
     def __init__(self, frames: Callable[[], LoopFrames | None]) -> None:
         self._frames = frames
@@ -76,7 +79,7 @@ class LoopState:
         Called in the thread of the loop.
         """
         if first:
-            self.why_not = ""
+            self.why_not = self.together
             self._places.clear()
             self._plain.clear()
         self._passes += 1

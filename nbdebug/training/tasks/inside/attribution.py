@@ -11,12 +11,14 @@ from torch import nn
 from nbdebug.core.commands.inside import Explain
 from nbdebug.core.contexts import contextmanager
 from nbdebug.core.results.inside.attribution import Attribution
-from nbdebug.errors import ArgumentError, ModelError
-from nbdebug.model.module.forward import leaves, with_leaves
+from nbdebug.errors import ArgumentError, ModelError, TaskStopped
+from nbdebug.model.module.forward import leaves, tensors_of, with_leaves
 from nbdebug.model.module.hooks import after_forward
 from nbdebug.model.module.names import Layer, layers
+from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
-from nbdebug.training.tasks.inside.fixed_samples import FixedSamples, looking
+from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
+from nbdebug.training.tasks.inside.looking import looking
 from nbdebug.training.tasks.inside.structure import every_module_called
 from nbdebug.training.tasks.inside.values import as_array
 
@@ -24,23 +26,29 @@ from nbdebug.training.tasks.inside.values import as_array
 PATH_POINTS, PATCHES, MAX_OCCLUDED = 32, 8, 256
 
 
-def explain(session: Session, samples: FixedSamples, command: Explain) -> Attribution:
+def explain(
+    session: Session, samples: FixedSamples, command: Explain, progress: TaskProgress
+) -> Attribution:
     """Attribute an output to the inputs; one sample goes through the model at a time.
 
+    Args:
+        samples: the fixed ones, or that with the index of the command.
+
     Raises:
+        TaskStopped: it was stopped.
         DataError: there is no such sample. ArgumentError: there is no such output or layer.
         ModelError: the model has no inputs that can be explained.
         Exception: whatever the model raised.
     """
     if not samples.whole:
         raise ModelError("step_fn does not call the model as a whole: it has no inputs to explain.")
-    one = samples.only(command.sample).fresh
+    one = samples.only(command.sample if command.index is None else 0).fresh
     with looking(session), every_module_called(), torch.enable_grad():
-        model = _Explained(session.model, one, command.of)
+        model = _Explained(session.model, one, command.of, progress)
         values, place, gap = METHODS[command.method](model, command.layer)
         return Attribution(
             command.method, session.step, command.sample, model.of, model.output,
-            as_array(values), as_array(model.shown), place, gap,
+            as_array(values), as_array(model.shown), place, gap, command.index,
         )  # fmt: skip
 
 
@@ -52,8 +60,10 @@ class _Explained:
         of: index of the output, -1 for the only one; output: its value.
     """
 
-    def __init__(self, model: nn.Module, one: FixedSamples, of: int | None) -> None:
-        self.model, self._arguments = model, one.arguments
+    def __init__(
+        self, model: nn.Module, one: FixedSamples, of: int | None, progress: TaskProgress
+    ) -> None:
+        self.model, self._arguments, self._progress = model, one.arguments, progress
         tensors = [leaf for leaf in leaves(one.arguments) if isinstance(leaf, torch.Tensor)]
         if not tensors:
             raise ModelError("The model takes no tensor: there are no inputs to explain.")
@@ -82,6 +92,16 @@ class _Explained:
         one = values[0] if len(values) == 1 else values
         return one if self._embedding is None else one.sum(-1)
 
+    def advance(self, share: float) -> None:
+        """Tell how much is done.
+
+        Raises:
+            TaskStopped: somebody asked to stop.
+        """
+        self._progress.advance(share, "Explaining an output")
+        if self._progress.should_stop():
+            raise TaskStopped("The explanation was stopped; training is where it was.")
+
     def _call(self, value: torch.Tensor) -> torch.Tensor:
         given = value if self._embedding is None else self._leaf
         args, named = with_leaves(
@@ -89,10 +109,9 @@ class _Explained:
         )
         with self._embedded(value):
             outputs = self.model(*args, **named)
-        tensors = [leaf for leaf in leaves(outputs) if isinstance(leaf, torch.Tensor)]
-        if not tensors:
+        first = next(tensors_of(outputs), None)
+        if first is None:
             raise ModelError("The model gives no tensor: there is no output to explain.")
-        first = tensors[0]
         return first[0] if first.ndim and len(first) == len(self.value) == 1 else first
 
     @contextmanager
@@ -154,6 +173,7 @@ def _integrated_gradients(model: _Explained, layer: str) -> Found:
     """Mean gradient on the straight way from zeros, by the midpoint rule."""
     mean = torch.zeros_like(model.value)
     for point in range(PATH_POINTS):
+        model.advance(point / PATH_POINTS)
         mean += model.slope(model.value * (point + 0.5) / PATH_POINTS) / PATH_POINTS
     values = model.value * mean
     with torch.no_grad():
@@ -166,7 +186,9 @@ def _occlusion(model: _Explained, layer: str) -> Found:
     value = model.value
     found = torch.zeros_like(value)
     with torch.no_grad():
-        for where in _patches(value, model):
+        patches = list(_patches(value, model))
+        for number, where in enumerate(patches):
+            model.advance(number / len(patches))
             hidden = value.clone()
             hidden[where] = 0
             part = found[where]

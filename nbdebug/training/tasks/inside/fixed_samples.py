@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import DataError, ModelError
 from nbdebug.model.module.forward import (
     arguments_of,
@@ -22,13 +20,12 @@ from nbdebug.model.module.forward import (
     with_leaves,
 )
 from nbdebug.model.module.hooks import before_forward
-from nbdebug.model.nonfinite import eager
 from nbdebug.model.predicting.loss_calls import LossCalls
-from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.data.sources import DatasetSource, TensorSource
 from nbdebug.training.data.validation import Validation
 from nbdebug.training.engine.session import Session
 from nbdebug.training.tasks.checking.check_data import some_batches
+from nbdebug.training.tasks.inside.looking import copied, looking, reading
 
 MAX_SAMPLES = 256
 NO_CALL = "No call of the model was seen: make a step first."
@@ -65,8 +62,8 @@ class FixedSamples:
         """The same samples in copies, since a model may write to its inputs."""
         return replace(
             self,
-            arguments=with_leaves(self.arguments, _copied),
-            batch=with_leaves(self.batch, _copied),
+            arguments=with_leaves(self.arguments, copied),
+            batch=with_leaves(self.batch, copied),
         )
 
     def only(self, index: int) -> FixedSamples:
@@ -103,6 +100,8 @@ class FixedData:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._chosen: FixedSamples | None = None
+        # The one that `of_index` read last.
+        self._single: tuple[int, FixedSamples] | None = None
 
     def of_training(self) -> FixedSamples:
         """The samples; chosen at the first call.
@@ -115,6 +114,27 @@ class FixedData:
         if self._chosen is None:
             self._chosen = self._choose()
         return self._chosen
+
+    def of_index(self, index: int) -> FixedSamples:
+        """One sample of the training data; the fixed samples stay.
+
+        Raises:
+            DataError: there is no such sample, or samples have no index.
+            Exception: whatever the user's data raised.
+        """
+        if self._single is not None and self._single[0] == index:
+            return self._single[1]
+        session, source = self._session, self._session.source
+        if not isinstance(source, TensorSource | DatasetSource) or source.ready or session.body:
+            raise DataError("Samples of a stream or a loop of your own have no index.")
+        if not 0 <= index < source.length:
+            last = source.length - 1
+            raise DataError(f"There is no sample {index} in train_data: they end at {last}.")
+        with reading(session):
+            batch = to_device(source.fetch(torch.tensor([index])), session.device)
+            found = replace(self._read(batch, "train_data", None), indices=(index,))
+        self._single = index, found
+        return found
 
     def exchange(self, data: Any) -> FixedSamples:
         """Take other samples: a batch as training reads it, or inputs alone."""
@@ -151,7 +171,7 @@ class FixedData:
         """Keep the arguments of a call of the model, where no data tell them."""
         if self._chosen is None and self._is_unknown():
             found = made(arguments, None, "a training step")
-            self._chosen = replace(found, arguments=with_leaves(found.arguments, _copied))
+            self._chosen = replace(found, arguments=with_leaves(found.arguments, copied))
 
     def _is_unknown(self) -> bool:
         session = self._session
@@ -162,11 +182,14 @@ class FixedData:
         if session.body is not None:
             raise ModelError(NO_CALL)
         with reading(session):
-            batch, origin, indices = self._batch()
-            if session.step_fn is not None:
-                return self._as_called(batch, origin)
-            inputs, targets = split(batch)
-            return made(_arguments(session.model, inputs), targets, origin, indices, batch)
+            return self._read(*self._batch())
+
+    def _read(self, batch: Any, origin: str, indices: tuple[int, ...] | None) -> FixedSamples:
+        session = self._session
+        if session.step_fn is not None:
+            return self._as_called(batch, origin)
+        inputs, targets = split(batch)
+        return made(_arguments(session.model, inputs), targets, origin, indices, batch)
 
     def _batch(self) -> tuple[Any, str, tuple[int, ...] | None]:
         session, validation = self._session, self._session.validation
@@ -228,47 +251,6 @@ def first_rows(value: Any) -> Any:
     return some_samples(value, slice(MAX_SAMPLES))
 
 
-@contextmanager
-def reading(session: Session) -> Iterator[None]:
-    """Read data beside training: what they draw and count comes back."""
-    position, state, held_out = session.rng.position(), session.source.state, session.held_out
-    held = None if state is None else state.now()
-    kept = held_out.capture()
-    try:
-        with undisturbed(session.model, session.surroundings), session.rng:
-            yield
-    finally:
-        session.rng.seek(position)
-        if held is not None:
-            held.restore()
-        held_out.restore(kept)
-
-
-@contextmanager
-def looking(session: Session) -> Iterator[None]:
-    """Look at the model in eval mode; weights, modes, gradients and random numbers come back."""
-    position = session.rng.position()
-    try:
-        with undisturbed(session.model, session.surroundings), eager(session.model), session.rng:
-            session.model.eval()
-            yield
-    finally:
-        session.rng.seek(position)
-
-
-def evaluated(model: torch.nn.Module, arguments: Any) -> Any:
-    """Outputs of the model for copies of arguments, without a graph where it needs none itself."""
-    try:
-        with torch.no_grad():
-            args, named = with_leaves(arguments, _copied)
-            return model(*args, **named)
-    except RuntimeError:
-        # It differentiates in its forward pass, or fails again.
-        with torch.enable_grad():
-            args, named = with_leaves(arguments, _copied)
-            return detached(model(*args, **named))
-
-
 def _arguments(model: torch.nn.Module, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments of the model for inputs, as `call` gives them."""
     args, named = arguments_of(model, inputs)
@@ -283,7 +265,3 @@ def _as_tensor(value: Any, dtype: torch.dtype) -> Any:
         return value
     found = torch.as_tensor(value)
     return found.to(dtype) if found.is_floating_point() else found
-
-
-def _copied(value: Any) -> Any:
-    return value.detach().clone() if isinstance(value, torch.Tensor) else value

@@ -17,9 +17,9 @@ Make = Callable[[], object]
 class LiveViews:
     """Views by name, each made again between two steps while it is watched.
 
-    A view is made at most once a second, and so rarely that making it takes at most `overhead`
-    of the time. While training is paused it is made once. A view that raises says so and is left
-    alone until somebody opens it again.
+    A view is made at most once a second, and so rarely that making all of them takes at most
+    `overhead` of the time. While training is paused it is made once. A view that raises says so
+    and is left alone until somebody opens it again.
     """
 
     def __init__(self, loop: Loop, history: History, overhead: float) -> None:
@@ -39,7 +39,7 @@ class LiveViews:
 
     def watch(self, name: str, on: bool) -> None:
         """Begin or end to make a view; other names are those of probes."""
-        if name not in self._offered:
+        if name not in self._offered or self._loop.session.together:
             return
         if on:
             self._watched.setdefault(name, _Shown())
@@ -75,7 +75,9 @@ class LiveViews:
             self._history.add_notice(notice)
             return
         now = time.monotonic()
-        wait = max(REFRESH_SECONDS, (now - start) / max(self._overhead, 1e-3))
+        # All views that are watched share the budget.
+        share = max(self._overhead, 1e-3) / max(len(self._watched), 1)
+        wait = max(REFRESH_SECONDS, (now - start) / share)
         self._watched[name] = _Shown(self._loop.session.step, now + wait)
 
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
-from nbdebug.core.results.inside.network_picture import NetworkPicture, Show
+from nbdebug.core.commands.inside import LookInside
+from nbdebug.core.results.inside.network_picture import NO_FIXED, NetworkPicture, Show
 from nbdebug.core.results.inside.part_values import PartValues
 from nbdebug.core.results.inside.structure import Structure
 from nbdebug.model.module.forward import checked, leaves
 from nbdebug.model.module.names import stable_name
 from nbdebug.model.structure.recorder import Recorder
 from nbdebug.training.engine.session import Session
-from nbdebug.training.tasks.inside.fixed_samples import FixedSamples, looking
-from nbdebug.training.tasks.inside.part_detail import part_detail
+from nbdebug.training.tasks.inside.details.part_detail import part_detail
+from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
+from nbdebug.training.tasks.inside.looking import looking
 from nbdebug.training.tasks.inside.structure import recorded
 from nbdebug.training.tasks.inside.values import part_values
+from nbdebug.training.timeline.checkpoint import Checkpoint
 
 NO_LOSS = (
     "The loss of a single sample is unknown: gradients need data that Debugger reads, and a loss "
@@ -28,30 +31,37 @@ NO_LOSS = (
 
 
 def network_picture(
-    session: Session, samples: FixedSamples, sample: int, show: Show, part: str = ""
+    session: Session,
+    samples: FixedSamples,
+    command: LookInside,
+    first: Callable[[], Checkpoint],
+    single: FixedSamples | None = None,
 ) -> NetworkPicture:
     """Look at the model with one sample; weights, modes and random numbers stay as they are.
 
     Args:
-        part: name of a part to look closer at, "" for none.
+        samples: the fixed ones; single: another sample that is looked at, None for a fixed one.
+        first: returns the checkpoint that the timeline begins with.
 
     Raises:
         DataError: there is no such sample.
     """
+    show, part = command.show, command.part
+    shown, sample = (samples, command.sample) if single is None else (single, 0)
     with looking(session):
-        one, (structure, recorder, found) = _recorded(session, samples, sample, (show, part))
+        one, (structure, recorder, found) = _recorded(session, shown, sample, (show, part))
         values, reason = _values(recorder, found, one.count, show)
         chosen = next((p for p in recorder.parts if stable_name(p.name) == part), None)
         detail = None
         if chosen is not None:
-            detail = part_detail(session, recorder, chosen, part, samples)
+            detail = part_detail(session, recorder, chosen, samples, first)
     return NetworkPicture(
         session.step,
         structure,
-        sample,
+        sample if single is None else NO_FIXED,
         samples.count,
-        samples.origin,
-        one.indices[0] if one.cut and one.indices is not None else None,
+        shown.origin,
+        one.indices[0] if one.indices is not None and len(one.indices) == 1 else None,
         _target(one),
         show,
         values,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,8 +20,10 @@ from nbdebug.model.predicting.forms import Form, recognise
 from nbdebug.model.predicting.loss_calls import LossCalls
 from nbdebug.model.predicting.reading import first_tensor, read, sample_targets
 from nbdebug.training.engine.session import Session
+from nbdebug.training.tasks.inside.all_outputs import largest_output, samples_at_once
 from nbdebug.training.tasks.inside.decision_regions import grid_of, regions_of
-from nbdebug.training.tasks.inside.fixed_samples import FixedSamples, evaluated, looking
+from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
+from nbdebug.training.tasks.inside.looking import evaluated, looking
 from nbdebug.training.tasks.inside.shown_samples import as_points, shown_inputs, two_inputs
 
 # Up to so many numbers go through the model at once, more in batches as training has them.
@@ -106,14 +109,16 @@ class PredictionMaker:
         """Number of samples that go through the model at once."""
         if not fixed.cut:
             return fixed.count
-        numbers = _numbers(fixed.arguments)
+        numbers, batch = _numbers(fixed.arguments), max(int(self._session.batching.size or 1), 1)
+        most = fixed.count
         if numbers <= MAX_NUMBERS:
             # A model that takes no single sample is asked for all of them.
             with contextlib.suppress(Exception):
-                numbers = _numbers(self._call(fixed.only(0).arguments)) * fixed.count
-        if numbers <= MAX_NUMBERS:
-            return fixed.count
-        return max(1, min(fixed.count, int(self._session.batching.size or 1)))
+                one = fixed.only(0).arguments
+                largest, outputs = largest_output(self._session.model, partial(self._call, one))
+                numbers = _numbers(outputs) * fixed.count
+                most = samples_at_once(largest, batch)
+        return min(fixed.count, most if numbers <= MAX_NUMBERS else batch)
 
     def _loss(self, outputs: Any, targets: Any, tensor: torch.Tensor, labels: Any) -> str:
         """Name of the loss of torch that the user's loss is, or calls; "" for another."""

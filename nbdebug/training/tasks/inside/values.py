@@ -9,6 +9,7 @@ import torch
 
 from nbdebug.core.records import Array
 from nbdebug.core.results.inside.part_values import PartValues
+from nbdebug.model.precision import dense
 
 ROW_CELLS, MAX_ROWS = 32, 16
 MAP_SIDE, MAX_MAPS = 14, 4
@@ -41,7 +42,7 @@ def part_values(tensor: torch.Tensor, samples: int) -> PartValues:
 
 def as_array(tensor: torch.Tensor) -> Array:
     """Values of a tensor on the host; complex numbers by their magnitude."""
-    found = tensor.detach()
+    found = dense(tensor.detach())
     found = found.abs() if found.is_complex() else found
     array: Array = found.to("cpu", torch.float64).numpy()
     return array

@@ -58,6 +58,21 @@ def test_at_most_once_a_second_and_within_the_budget(
     assert price * max(len(bench.made) - 1, 0) <= 0.02 * 21
 
 
+def test_views_share_the_budget(clock: Clock) -> None:
+    bench, other = Bench(clock, 0.1), list[int]()
+
+    def make() -> None:
+        clock.now += 0.1
+        other.append(bench.session.step)
+
+    bench.views.offer("other", "The other view", make)
+    for name in ("view", "other"):
+        bench.views.watch(name, True)
+    bench.train(6_000, 0.01)
+    assert len(bench.made) == len(other)
+    assert 0.1 * (len(bench.made) + len(other) - 2) <= 0.02 * 61
+
+
 def test_only_while_watched(clock: Clock) -> None:
     bench = Bench(clock, 0.001)
     bench.train(200, 0.01)

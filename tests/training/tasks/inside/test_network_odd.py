@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import nbdebug as nbd
+from nbdebug.core.results.inside.detail_page import detail_page
 from tests.problems import same_weights
 
 X, Y = torch.ones(32, 8), torch.arange(32) % 3
@@ -72,6 +73,68 @@ class Counts(nn.Module):
     def forward(self, x: torch.Tensor) -> Any:
         self.calls += 1
         return self.one(x)
+
+
+class Between(nn.Module):
+    """A layer that gives something unusual, which the next ones do not need."""
+
+    def __init__(self, gives: Callable[[torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.one, self.odd, self.two = nn.Linear(8, 6), Gives(gives), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        h = self.one(x).relu()
+        self.odd(h)
+        return self.two(h)
+
+
+class Gives(nn.Module):
+    def __init__(self, gives: Callable[[torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.gives = gives
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.gives(x)
+
+
+ODD: dict[str, Callable[[torch.Tensor], Any]] = {
+    "sparse": lambda x: x.to_sparse(),
+    "compressed": lambda x: x.to_sparse_csr(),
+    "nested": lambda x: torch.nested.nested_tensor([x[0], x[0, :3]]),
+    "quantized": lambda x: torch.quantize_per_tensor(x.detach(), 0.1, 0, torch.qint8),
+    "complex": lambda x: x + 1j,
+    "half": lambda x: x.bfloat16(),
+    "whole numbers": lambda x: x.long(),
+    "true and false": lambda x: x > 0,
+    "empty": lambda x: x[:, :0],
+    "no axes": lambda x: x.sum(),
+    "nothing": lambda x: None,
+    "text": lambda x: {"name": "x", "deep": [("y", {"z": 3})]},
+    "NaN": lambda x: x * float("nan"),
+    "five axes": lambda x: x[:, :, None, None, None],
+    "other rows": lambda x: x.repeat(3, 1),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.filterwarnings(
+    "ignore:Sparse CSR", "ignore:The PyTorch API of nested", "ignore:.*quant"
+)
+def test_whatever_a_layer_gives_is_shown_or_said_why_not(kind: str) -> None:
+    torch.manual_seed(0)
+    model = Between(ODD[kind])
+    with nbd.Debugger(model, (X.clone(), Y), nn.CrossEntropyLoss(), runs=None) as dbg:
+        for show in ("activations", "gradients"):
+            found = dbg.network(0, show, part="odd" if kind != "nothing" else "one")  # type: ignore[arg-type]
+            assert found.structure.error is None
+            assert found.detail is not None
+            for part in found.structure.parts:
+                assert detail_page(found, part)
+        points = dbg.embedding("odd")
+        assert len(points.points) or points.reason
+        assert points._repr_html_()
+        assert dbg.explain().values.shape == (8,)
+        assert dbg.predictions().why == ""
 
 
 def sequences() -> DataLoader[Any]:

@@ -249,13 +249,64 @@ def test_other_samples_can_be_looked_at() -> None:
         ({"show": "weights"}, ArgumentError),
         ({"show": None}, ArgumentError),
         ({"part": "nowhere"}, ArgumentError),
+        ({"index": -1}, ArgumentError),
+        ({"index": True}, ArgumentError),
+        ({"index": 10**6}, DataError),
     ],
 )
 def test_bad_requests_are_refused_in_words(given: Any, error: type[Exception]) -> None:
     with made("mlp") as dbg:
-        with pytest.raises(error, match=r"sample|show|There is no part 'nowhere'"):
+        with pytest.raises(error, match=r"sample|index|show|There is no part 'nowhere'"):
             dbg.network(**given)
         assert dbg.network().step == 0
+
+
+def test_a_sample_of_the_training_data_can_be_looked_at() -> None:
+    X, y = blobs()
+    val = X[:20] + 7, y[:20]
+    with nbd.Debugger(tiny_mlp(), (X, y), nn.CrossEntropyLoss(), val_data=val, runs=None) as dbg:
+        dbg.run(steps=2)
+        fixed = dbg.network(3)
+        found = dbg.network(index=41)
+        assert (found.sample, found.samples, found.origin, found.index) == (
+            -1, 20, "train_data", 41
+        )  # fmt: skip
+        assert found.target == int(y[41])
+        assert "activations of sample 41 of train_data" in repr(found)
+        expected = dbg.model[0](X[41:42])[0].detach().double().numpy()  # type: ignore[index]
+        assert found.values["0"].mean == expected.mean()
+        detail = dbg.network(part="0", index=41).detail
+        assert detail is not None
+        assert detail.samples == 20
+        slopes = dbg.explain(index=41)
+        assert np.array_equal(slopes.inputs, X[41].double().numpy())
+        assert "sample 41 of train_data" in slopes._repr_html_()
+        again = dbg.network(3)
+        assert (again.origin, again.index) == (fixed.origin, fixed.index) == ("val_data", 3)
+
+
+def test_a_worst_sample_is_looked_at_and_training_notices_nothing() -> None:
+    with made("cnn") as bare, made("cnn") as dbg:
+        bare.run(steps=12)
+        for _ in range(12):
+            dbg.run(steps=1)
+            worst = dbg.worst_samples(top=1).samples[0].index
+            assert worst is not None
+            assert dbg.network(index=worst).index == worst
+            assert dbg.explain(index=worst).index == worst
+        assert same_weights(bare.model, dbg.model)
+        assert equal(state(bare), state(dbg))
+
+
+def test_samples_of_a_stream_have_no_index() -> None:
+    def stream() -> Any:
+        while True:
+            yield torch.randn(8, 2), torch.arange(8) % 3
+
+    with nbd.Debugger(nn.Linear(2, 3), stream(), nn.CrossEntropyLoss(), runs=None) as dbg:
+        with pytest.raises(DataError, match="no index"):
+            dbg.network(index=0)
+        assert dbg.network().values
 
 
 def test_details_tell_maps_filters_and_units_over_all_samples() -> None:

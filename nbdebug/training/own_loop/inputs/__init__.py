@@ -1,0 +1,1 @@
+"""Inputs that a loop gives its model: in training steps, and in a validation between them."""

@@ -1,0 +1,1 @@
+"""Details of one part of the network: values, filters, attention and units."""
