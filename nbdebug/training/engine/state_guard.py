@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from nbdebug.core.contexts import contextmanager
+from nbdebug.model.module.parts import Structure
 from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.model_state import ModelState, RngState
 from nbdebug.model.state.optimizer import copy_nested
-from nbdebug.model.state.structure import Structure
 from nbdebug.model.state.values.written import LOOK_BYTES
 from nbdebug.model.state.weights import trained
 from nbdebug.training.engine.session import Session

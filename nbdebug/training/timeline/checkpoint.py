@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from nbdebug.model.clipping.settings import NormWindow
+from nbdebug.model.module.parts import Structure
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy, to_host
 from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
 from nbdebug.model.state.session_rng import RngPosition
-from nbdebug.model.state.structure import Structure
 from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
 from nbdebug.model.state.values.written import CHECKPOINT_BYTES
 from nbdebug.model.state.weights import GradientCopies, Weights, trained

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from nbdebug.model.state.structure import Structure
+from nbdebug.model.module.parts import Structure
 from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import MISSING, Done, Kept
 from nbdebug.model.state.weights import GradientCopies, trained

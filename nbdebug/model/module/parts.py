@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nbdebug.model.joint_optimizer import members_of
+from nbdebug.model.module.sharded import is_sharded
 
 REGISTRIES = ("_modules", "_parameters")
 Registry = dict[str, Any]
@@ -51,7 +52,8 @@ def _registries(model: nn.Module) -> Iterator[tuple[Registry, str, Registry]]:
     for module in model.modules():
         for name in REGISTRIES:
             found = vars(module).get(name)
-            if isinstance(found, dict):
+            # FSDP exchanges weights by itself, within a step.
+            if isinstance(found, dict) and not any(map(is_sharded, found.values())):
                 yield vars(module), name, found
 
 
