@@ -104,7 +104,8 @@ class _Walk:
         given, value = value, bare_optimizer(value)
         if id(value) not in self._seen and len(self._seen) < MAX_VALUES:
             self._seen[id(value)] = value
-            self._waiting.append((place, value, bind))
+            # A name of a wrapper stays with it.
+            self._waiting.append((place, value, bind if value is given else None))
         elif bind is not None and id(value) in self._seen and value is given:
             # Another variable that holds the same, such as a batch that is kept for the next step.
             self._aliases.append((place, value, bind))
