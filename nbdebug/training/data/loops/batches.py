@@ -34,8 +34,7 @@ def why_fixed(loader: Any) -> str:
     if loader.num_workers:
         return WITH_WORKERS
     plain = type(loader).__iter__ is DataLoader.__iter__ and type(loader) is DataLoader
-    # Without a size the batch sampler is the user's, who gave it another sampler.
-    sampled = type(loader.batch_sampler) is BatchSampler and loader.batch_size is not None
+    sampled = type(loader.batch_sampler) is BatchSampler
     stream = isinstance(loader.dataset, IterableDataset)
     return "" if plain and sampled and not stream else OWN_LOADER
 
@@ -118,14 +117,16 @@ class SizedPass:
     def __init__(self, loader: DataLoader[Any], batching: Batching) -> None:
         self._loader, self._batching = loader, batching
         torch.empty((), dtype=torch.int64).random_(generator=loader.generator)
-        self._indices = iter(loader.sampler)
+        # The loader itself knows no other sampler than the one it was given.
+        self._batches: Any = loader.batch_sampler
+        self._indices = iter(self._batches.sampler)
         self.read = 0
 
     def next(self) -> Any:
         """Return the next batch, or raise StopIteration."""
         size, loader = self._batching.size, self._loader
         indices = list(islice(self._indices, size))
-        if not indices or (loader.drop_last and len(indices) < size):
+        if not indices or (self._batches.drop_last and len(indices) < size):
             raise StopIteration
         together = getattr(loader.dataset, "__getitems__", None)
         samples = together(indices) if together else [loader.dataset[i] for i in indices]
