@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
@@ -116,10 +116,10 @@ class SizedPass:
 
     def __init__(self, loader: DataLoader[Any], batching: Batching) -> None:
         self._loader, self._batching = loader, batching
-        torch.empty((), dtype=torch.int64).random_(generator=loader.generator)
         # The loader itself knows no other sampler than the one it was given.
-        self._batches: Any = loader.batch_sampler
-        self._indices = iter(self._batches.sampler)
+        self._batches = given = cast(BatchSampler, loader.batch_sampler)
+        torch.empty((), dtype=torch.int64).random_(generator=loader.generator)
+        self._indices = iter(given.sampler)
         self.read = 0
 
     def next(self) -> Any:
