@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.model.joint_optimizer import members_of
 from nbdebug.model.module.sharded import is_sharded
 
 REGISTRIES = ("_modules", "_parameters")
@@ -27,7 +26,7 @@ class Structure:
         self._registries = [(*held, dict(held[-1])) for held in _registries(model)]
         self._groups = [
             (one, [(group, list(group["params"])) for group in one.param_groups])
-            for one in members_of(optimizer)
+            for one in getattr(optimizer, "members", {"": optimizer}).values()
         ]
 
     def restore(self) -> None:
