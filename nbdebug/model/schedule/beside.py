@@ -12,9 +12,11 @@ from nbdebug.core.error_text import raise_interrupt
 from nbdebug.errors import ControlValueError
 from nbdebug.model.schedule.builders import (
     CHAINABLE_SCHEDULERS,
+    LR_OPTIONS,
     ActiveSchedule,
     all_schedulers,
     scale,
+    set_option,
 )
 from nbdebug.model.schedule.forecast import forecast
 
@@ -59,11 +61,19 @@ class Beside:
     def __init__(self, optimizer: Any, schedulers: Sequence[LRScheduler]) -> None:
         self._optimizer, self._schedulers = optimizer, outermost(schedulers)
         self._before = [_ahead(one) for one in self._schedulers]
+        self._bases = [
+            {key: float(group[key]) for key in LR_OPTIONS[1:] if key in group}
+            for group in optimizer.param_groups
+        ]
 
     def follow(self, by: float, continues: bool = False) -> str:
         """Scale the schedulers, or let them go on; tell what becomes of the new learning rate."""
         if not self._schedulers:
             return ""
+        # A second change of a step begins at what was before the first one, but for schedulers.
+        for group, bases in zip(self._optimizer.param_groups, self._bases, strict=True):
+            for key, value in bases.items():
+                set_option(group, key, value)
         if continues:
             return f"{GOES_ON}: {names(self._schedulers)}."
         scale(self._optimizer, self._schedulers, by)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
+import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,6 +37,10 @@ USED_FIELDS = {
     "plateau": ("factor",),
 }
 PERIODS_PER_TRAINING = 3
+ROUNDING, MAX_SCALED = 1e-12, 100
+# Rates before and after each factor, by what holds them.
+_Made = dict[tuple[int, str], deque[tuple[float, float]]]
+_SCALED: weakref.WeakKeyDictionary[object, _Made] = weakref.WeakKeyDictionary()
 LR_OPTIONS = ("lr", "initial_lr", "max_lr", "min_lr")
 # These continue from the current learning rate; others compute it from their base.
 CHAINABLE_SCHEDULERS = (
@@ -128,16 +135,30 @@ def set_option(group: dict[str, Any], option: str, value: float) -> None:
 
 def scale(optimizer: torch.optim.Optimizer, schedulers: Sequence[LRScheduler], by: float) -> None:
     """Scale the base rates that schedulers compute their learning rates from."""
-    for group in optimizer.param_groups:
+    for index, group in enumerate(optimizer.param_groups):
         for key in LR_OPTIONS[1:]:
             if key in group:
-                set_option(group, key, float(group[key]) * by)
+                set_option(group, key, _scaled(optimizer, (index, key), float(group[key]), by))
     # One may be handed in by itself, and inside of another one.
     for scheduler in {id(one): one for one in all_schedulers(schedulers)}.values():
         for name in ("base_lrs", "max_lrs"):
             values = getattr(scheduler, name, None)
             if values is not None:
-                setattr(scheduler, name, [float(value) * by for value in values])
+                each = [
+                    _scaled(scheduler, (index, name), float(value), by)
+                    for index, value in enumerate(values)
+                ]
+                setattr(scheduler, name, each)
+
+
+def _scaled(holder: object, place: tuple[int, str], value: float, by: float) -> float:
+    """A rate that is scaled; what takes a factor back gives the former rate to the bit."""
+    made = _SCALED.setdefault(holder, {}).setdefault(place, deque(maxlen=MAX_SCALED))
+    found = value * by
+    if made and made[-1][1] == value and math.isclose(made[-1][0], found, rel_tol=ROUNDING):
+        return made.pop()[0]
+    made.append((value, found))
+    return found
 
 
 @dataclass

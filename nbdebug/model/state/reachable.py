@@ -104,7 +104,8 @@ class _Walk:
         given, value = value, bare_optimizer(value)
         if id(value) not in self._seen and len(self._seen) < MAX_VALUES:
             self._seen[id(value)] = value
-            self._waiting.append((place, value, bind))
+            # A name of a wrapper stays with it.
+            self._waiting.append((place, value, bind if value is given else None))
         elif bind is not None and id(value) in self._seen and value is given:
             # Another variable that holds the same, such as a batch that is kept for the next step.
             self._aliases.append((place, value, bind))
@@ -185,7 +186,9 @@ class _Walk:
             self._records.spaces.append(space)
 
     def _see(self, place: str, value: Any, bind: Bind) -> None:
-        if self._records is not None:
+        if isinstance(value, TRAINED_TYPES):
+            self.enter(place, value, bind)
+        elif self._records is not None:
             self._records.see(place, value, bind, None)
 
     def _holder(self, place: str, value: Any, held: Iterable[str]) -> None:

@@ -99,9 +99,9 @@ class Surroundings:
         return self._copied(ValueCopier(self._elsewhere(), shared(copy)), self._reached())
 
     def capture_records(self) -> SurroundingsCopy:
-        """Copy only the numbers, containers and iterators of a loop, and small tensors it binds."""
+        """Copy only numbers, containers and iterators of a loop, and tensors nobody trains."""
         large = self._written.wanted()
-        copier = RecordCopier(self._elsewhere(), cloned, trained=False, large=large)
+        copier = RecordCopier(self._elsewhere(), shared(cloned), trained=False, large=large)
         return self._with_records(copier, _is_bound, large)
 
     def capture_for_validation(self) -> SurroundingsCopy:
@@ -127,8 +127,11 @@ class Surroundings:
         kept: dict[str, tuple[Reached, Kept]] = {}
         for one in reached:
             found = copier.keep(one.value, one.place)
-            # A batch belongs to who gives it; a name beside the loop's own is bound to it again.
-            if type(found) is not AsIs or (self.rebinds and one.shared and one.bind is not None):
+            # A batch belongs to who gives it; a name beside the loop's own is bound to it again, as
+            # is that of a network or an optimizer, which the loop may exchange.
+            bound = self.rebinds and one.bind is not None
+            exchanged = not isinstance(one.value, torch.Tensor | tuple)
+            if type(found) is not AsIs or (bound and (one.shared or exchanged)):
                 kept[_free(one.place, kept)] = one, found
         made = SurroundingsCopy(kept, copier.tensors, self.rebinds)
         made.large = {place for place, (one, _) in kept.items() if is_large(one.value)}
@@ -206,8 +209,14 @@ def _identity(reached: Reached) -> object:
 
 
 def _is_bound(reached: Reached) -> bool:
-    """True for a tensor, or a tuple of them, in a variable that code binds to another one."""
-    return reached.bind is not None and isinstance(reached.value, torch.Tensor | tuple)
+    """True for a tensor, or a tuple of them, that a step binds anew or writes into.
+
+    Without gradient code writes into it, under whichever name it reads it.
+    """
+    value = reached.value
+    if isinstance(value, torch.Tensor) and not value.requires_grad:
+        return True
+    return reached.bind is not None and isinstance(value, torch.Tensor | tuple)
 
 
 def _free(place: str, taken: Container[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from nbdebug.core.contexts import contextmanager
+from nbdebug.model.module.parts import Structure
 from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import cloned
@@ -38,6 +39,7 @@ class StateGuard:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._structure = Structure(session.model, session.optimizer)
         self._model = ModelState.capture(session.model, session.optimizer)
         unknown = LOOK_BYTES if session.untried else 0
         self._surroundings = session.surroundings.capture(records=True, unknown=unknown)
@@ -93,21 +95,27 @@ class StateGuard:
         if body is None:
             yield
             return
-        body.looks.records = self._surroundings
+        body.looks.put_back = self._put_back
         try:
             yield
         finally:
-            body.looks.records = None
+            body.looks.put_back = None
+
+    def _put_back(self) -> None:
+        """Put modules and parameters back that a look has exchanged, and what the loop counts."""
+        self._structure.restore()
+        self._surroundings.restore_records()
 
     def restore_records(self) -> None:
         """Write numbers, containers and iterators back that the user's code has moved."""
         body = self._session.body
         if body is None or body.state.runs != self._runs:
-            self._surroundings.restore_records()
+            self._put_back()
 
     def restore(self) -> None:
         """Write the copies back."""
         session = self._session
+        self._structure.restore()
         for hooks, kept in self._hooks:
             hooks.clear()
             hooks.update(kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -10,7 +10,6 @@ from torch import nn
 
 from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import LoopLeft
-from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
 from nbdebug.training.data.loops.batches import form
 from nbdebug.training.data.loops.kept_batches import KeptBatches
 from nbdebug.training.data.loops.sampler import LoopSampler
@@ -58,13 +57,13 @@ class Looks:
 
     Attributes:
         data: the last batch of a look.
-        records: copies of what the loop counts, which each look puts back; None while nobody looks.
+        put_back: puts back what the loop counts, after each look; None while nobody looks.
     """
 
     def __init__(self, body: LookedAt) -> None:
         self._body = body
         self.data: Any = None
-        self.records: SurroundingsCopy | None = None
+        self.put_back: Callable[[], None] | None = None
         self._batches = KeptBatches()
         # The loop has come to its update since it got the last batch.
         self._whole = True
@@ -96,17 +95,17 @@ class Looks:
     @contextmanager
     def in_turn(self) -> Iterator[None]:
         """Context in which each look goes on from the one before, as steps do."""
-        records, self.records = self.records, None
+        put_back, self.put_back = self.put_back, None
         try:
             yield
         finally:
-            self.records = records
+            self.put_back = put_back
             self._put_back()
 
     def _put_back(self) -> None:
         """Put back what the loop counts, and the batches that it keeps."""
-        if self.records is not None:
-            self.records.restore_records()
+        if self.put_back is not None:
+            self.put_back()
             self._batches.restore()
 
     def finish(self) -> None:

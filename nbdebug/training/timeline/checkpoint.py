@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from nbdebug.model.clipping.settings import NormWindow
+from nbdebug.model.module.parts import Structure
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy, to_host
 from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
@@ -49,6 +50,7 @@ class Checkpoint:
     Attributes:
         gradients: those that a loop of the user's own carries on to the next step.
         held_out: what val_data hold; batches: what those hold that a loop keeps and writes into.
+        structure: of a model that a loop of the user's own may exchange parts of; else None.
         cursor: number of events in the edit log before this checkpoint.
         size: bytes of all tensors; after_update: what is pending, see `AfterUpdate`.
     """
@@ -73,6 +75,7 @@ class Checkpoint:
     gradients: GradientCopies = NO_GRADIENTS
     held_out: HeldOut = NOTHING_HELD
     batches: Sequence[BatchCopy] = ()
+    structure: Structure | None = None
 
     @property
     def step(self) -> int:
@@ -116,6 +119,7 @@ class Checkpoint:
             gradients,
             session.held_out.capture(),
             batches,
+            None if session.body is None else Structure(session.model, session.optimizer),
         )
 
     def restore(
@@ -159,9 +163,11 @@ class Checkpoint:
         self._count(loop)
 
     def _check(self, session: Session, strict: bool) -> None:
-        self.weights.check(session.model)
         if strict and isinstance(session.sampler, LoopSampler):
             session.sampler.written.check(self.batches)
+        if self.structure is not None:
+            self.structure.restore()
+        self.weights.check(session.model)
 
     def _restore_batches(self, sampler: Sampler, restart_data: bool) -> None:
         """Put back what a loop wrote into, and read the batch that it had read ahead of it."""

@@ -20,6 +20,7 @@ class OneLoop:
     """A loop that waits inside of its pass over a loader."""
 
     cut, why_not, in_pass = False, "", True
+    ahead_seconds = 0.0
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader

@@ -1,6 +1,18 @@
 """Loops that count in places where few people look, as programs; see `counting_loops`."""
 
 ODD = {
+    "phases": """
+def loop(epochs, batches):
+    seen, held_out = [], []
+    for n in epochs(3):
+        for phase in ["train", "val"]:
+            if phase == "train":
+                for x, y in batches(loader):
+                    seen.append(step(x, y, 1 / (1 + n)))
+            else:
+                held_out.append(len(seen))
+    return seen, held_out
+""",
     "a member of an enum": """
 import enum
 
@@ -338,6 +350,59 @@ def loop(epochs, batches):
 """,
 }
 ODD_REFUSED = {
+    "the context of decimals": ("decimal.getcontext, a context", """
+import decimal
+
+def loop(epochs, batches):
+    decimal.getcontext().prec = 28
+    for _ in epochs(3):
+        for x, y in batches(loader):
+            decimal.getcontext().prec = 10 + decimal.getcontext().prec % 19
+            step(x, y, float(decimal.Decimal(1) / 3))
+"""),
+    "the context of decimals in a function": ("getcontext, a context", """
+from decimal import Decimal, getcontext
+
+def scale():
+    getcontext().prec = 10 + getcontext().prec % 19
+    return float(Decimal(1) / 3)
+
+def loop(epochs, batches):
+    getcontext().prec = 28
+    for _ in epochs(3):
+        for x, y in batches(loader):
+            step(x, y, scale())
+"""),
+    "a loop within that over epochs": ("within that over epochs", """
+def loop(epochs, batches):
+    for _ in epochs(2):
+        for n in range(1, 3):
+            for x, y in batches(loader):
+                step(x, y, 1 / n)
+"""),
+    "a long loop within that over epochs": ("within that over epochs", """
+def loop(epochs, batches):
+    total = 0.0
+    for _ in epochs(2):
+        for n in range(1, 3):
+            for x, y in batches(loader):
+                step(x, y, 1 / n)
+                total += abs(n) + abs(n) + abs(n) + abs(n) + abs(n) + abs(n) + abs(n) + abs(n)
+                total += abs(n) + abs(n) + abs(n) + abs(n) + abs(n) + abs(n) + abs(n) + abs(n)
+                total += abs(n) + abs(n) + abs(n) + abs(n) + abs(n) + abs(n) + abs(n) + abs(n)
+                total += abs(n) + abs(n) + abs(n) + abs(n) + abs(n) + abs(n) + abs(n) + abs(n)
+"""),
+    "a function within that over epochs": ("within that over epochs", """
+def improve(batches, data):
+    for x, y in batches(data):
+        step(x, y, 1.0)
+
+def loop(epochs, batches):
+    for n in epochs(3):
+        data = DataLoader(TensorDataset(X * n, Y), batch_size=32)
+        for _ in [1, 2]:
+            improve(batches, data)
+"""),
     "a variable of a context": ("number, a ContextVar", """
 import contextvars
 

@@ -12,9 +12,10 @@ from nbdebug.model.state.bits import bitwise_equal
 from tests.training.own_loop.counting_in_libraries import HOOKS, LIBRARIES, MANY, PROCESS
 from tests.training.own_loop.counting_loops import CASES, REFUSED, SETUP
 from tests.training.own_loop.odd_counting_loops import ODD, ODD_REFUSED
+from tests.training.own_loop.written_places import PLACES
 
-PUT_BACK = {**CASES, **ODD, **LIBRARIES, **MANY, **HOOKS, **PROCESS}
-BROKEN = [*LIBRARIES, *MANY, *HOOKS, *PROCESS, "a rate that is set after the update"]
+PUT_BACK = {**CASES, **ODD, **LIBRARIES, **MANY, **HOOKS, **PROCESS, **PLACES}
+BROKEN = [*LIBRARIES, *MANY, *HOOKS, *PROCESS, *PLACES, "a rate that is set after the update"]
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch.optim import lr_scheduler
+from torch.optim.swa_utils import SWALR
 
 import nbdebug as nbd
 from nbdebug.core.results.timeline import ReplayResult
@@ -216,6 +217,25 @@ def test_schedulers_are_given_by_the_name_of_their_optimizer() -> None:
         )
     assert steps["G"].base_lrs == [pytest.approx(0.01)]
     assert steps["D"].base_lrs == [0.001]
+
+
+@pytest.mark.parametrize("rates", [(0.0123,), (0.0123, 0.7, 0.01), (1.0,)])
+def test_what_is_taken_back_leaves_the_bases_as_they_were(rates: tuple[float, ...]) -> None:
+    loop = OwnLoop()
+    cosine = lr_scheduler.CosineAnnealingLR(loop.optimizer, 20)
+    flat = SWALR(loop.optimizer, swa_lr=0.02, anneal_epochs=3)
+    for _ in range(4):
+        loop.optimizer.step()
+        flat.step()
+    group = loop.optimizer.param_groups[0]
+    before = {**group}, cosine.base_lrs, flat.base_lrs
+    with nbd.watch(loop.model, loop.optimizer, scheduler=[cosine, flat], runs=None) as dbg:
+        for rate in rates:
+            dbg.set(lr=rate)
+            assert group["initial_lr"] == pytest.approx(before[1][0] * rate / before[0]["lr"])
+        for _ in rates:
+            dbg.undo()
+    assert ({**group}, cosine.base_lrs, flat.base_lrs) == before
 
 
 @pytest.mark.parametrize(

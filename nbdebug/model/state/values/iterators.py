@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import decimal
 import io
 import itertools
 import queue
@@ -29,6 +30,8 @@ UNMOVED_TYPES = (itertools.repeat,)
 STUCK_TYPES = (
     contextvars.ContextVar, threading.local, queue.SimpleQueue, np.random.SeedSequence,
 )  # fmt: skip
+# Give what only the code of a thread itself can read and set.
+STUCK_FUNCTIONS = (decimal.getcontext, decimal.setcontext)
 _INDEX_AT = object.__basicsize__
 
 
@@ -149,7 +152,7 @@ def can_set_index() -> bool:
 
 def moves_on(value: Any) -> bool:
     """True for what moves and cannot be set back, such as a generator."""
-    if isinstance(value, STUCK_TYPES):
+    if isinstance(value, STUCK_TYPES) or any(value is one for one in STUCK_FUNCTIONS):
         return True
     if not isinstance(value, Iterator) or isinstance(value, (*RESTORED_TYPES, *UNMOVED_TYPES)):
         return False

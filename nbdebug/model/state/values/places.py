@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import decimal
 import functools
 import logging
 import os
 import random
 import re
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from torch import nn
 from nbdebug.model.source_code import is_of_library, used_names
 
 GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
+CONTEXTS = ("getcontext", "setcontext")
 HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 HOOKS_OF_MODULES = tuple(name for name in vars(nn.Module()) if name.endswith("_hooks"))
 HOOK_MARKS = tuple(name for name in vars(nn.Module()) if "_hooks_" in name)
@@ -162,6 +164,14 @@ def parts_of_process(module: types.ModuleType, code: types.CodeType) -> Iterator
         known = logging.root.manager.loggerDict
         yield "logging.root", logging.root
         yield from ((one, known[one]) for one in sorted(texts_in(code) & known.keys()))
+    yield from parts_of_thread(module, used_names(code))
+
+
+def parts_of_thread(module: Any, names: Container[str]) -> Iterator[tuple[str, Any]]:
+    """Functions among some names of a module whose state belongs to a thread."""
+    for one in CONTEXTS if module is decimal else ():
+        if one in names:
+            yield f"decimal.{one}", getattr(decimal, one)
 
 
 def handlers_of(log: logging.Logger) -> Iterator[logging.Handler]:

@@ -114,7 +114,8 @@ class Records:
             self._remember(value)
             self.found.append(Reached(place, value, bind))
         if isinstance(value, STUCK_TYPES) or (moves_on(value) and not _is_object(value)):
-            self.moving[place] = type(value).__name__
+            function = isinstance(value, types.BuiltinFunctionType)
+            self.moving[place] = "context of its thread" if function else type(value).__name__
 
     def _remember(self, value: Any) -> None:
         if isinstance(value, (*CONTAINER_TYPES, tuple, frozenset)) or _is_object(value):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
@@ -111,24 +111,27 @@ class SizedPass:
     the order of the sampler with the first batch.
 
     Attributes:
-        read: samples that were read.
+        read: samples that were read, and one more where the end was met with them.
     """
 
     def __init__(self, loader: DataLoader[Any], batching: Batching) -> None:
         self._loader, self._batching = loader, batching
+        # The loader itself knows no other sampler than the one it was given.
+        self._batches = given = cast(BatchSampler, loader.batch_sampler)
         torch.empty((), dtype=torch.int64).random_(generator=loader.generator)
-        self._indices = iter(loader.sampler)
+        self._indices = iter(given.sampler)
         self.read = 0
 
     def next(self) -> Any:
         """Return the next batch, or raise StopIteration."""
         size, loader = self._batching.size, self._loader
         indices = list(islice(self._indices, size))
-        if not indices or (loader.drop_last and len(indices) < size):
+        if not indices or (self._batches.drop_last and len(indices) < size):
             raise StopIteration
         together = getattr(loader.dataset, "__getitems__", None)
         samples = together(indices) if together else [loader.dataset[i] for i in indices]
-        self.read += len(indices)
+        # A sampler that met its end may have drawn there.
+        self.read += min(len(indices) + 1, size)
         return loader.collate_fn(samples)
 
     def skip(self, count: int) -> None:

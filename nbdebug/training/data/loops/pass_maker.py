@@ -35,7 +35,7 @@ class PassMaker:
         self.describe(loader)
         # A loop may make the same loader again for each epoch.
         if self._given not in (None, given):
-            self._batching.size = loader.batch_size
+            self._batching.size = loader.batch_sampler.batch_size
 
     def describe(self, loader: Any) -> None:
         """Take the dataset of a loader, and what its batch size can be."""
@@ -43,7 +43,7 @@ class PassMaker:
         batching.fixed = why_fixed(loader)
         self.state = state_of(loader)
         if not batching.fixed:
-            self._given, batching.limit = loader.batch_size, len(loader.dataset)
+            self._given, batching.limit = loader.batch_sampler.batch_size, len(loader.dataset)
         batching.batches = length_of(loader) if batching.fixed else None
 
     def made(self, loader: Any) -> LoaderPass | SizedPass:

@@ -240,7 +240,9 @@ class LoopSampler:
             if position.begun is None:
                 # Else beginning the pass has drawn.
                 self._rng.seek(position.rng)
-        self._order = order_of(self.loader) if position.ahead else None
+        # Before the first pass, too: beginning it has drawn since.
+        again = position.ahead or position.start is None
+        self._order = order_of(self.loader) if again else None
 
     def go_back(self, position: LoopPosition, put_back: Callable[[], None]) -> None:
         """Return to a position, where `put_back` writes what the loop holds of the data."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import functools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 LOADS = frozenset({
     "LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_CLASSDEREF",
@@ -41,6 +41,14 @@ def names_used(code: types.CodeType, at: int) -> frozenset[str]:
     """
     span = _innermost(code, at) or (0, len(code.co_code))
     return frozenset(_names(code, span))
+
+
+@functools.lru_cache(256)
+def attributes_used(code: types.CodeType, at: int) -> frozenset[str]:
+    """Names of attributes that the innermost loop around an instruction reads."""
+    first, last = _innermost(code, at) or (0, len(code.co_code))
+    inside = (part for part in dis.get_instructions(code) if first <= part.offset <= last)
+    return frozenset(part.argval for part in inside if part.opname in ("LOAD_ATTR", "LOAD_METHOD"))
 
 
 @functools.lru_cache(256)
@@ -94,13 +102,61 @@ def hidden_progress(code: types.CodeType, at: int) -> str:
         return "it collects values in a comprehension"
     direct = at in parts and parts[at].opname == "FOR_ITER"
     for first, last in loops(code):
-        if direct or not first <= at <= last or parts[first].opname != "FOR_ITER":
+        if direct or not first <= at <= last or not _is_for(parts, first):
             continue
         inside = (part for part in parts.values() if first <= part.offset <= last)
         # A loop that begins passes is not moved by a step.
         if not any(part.argval in MAKES_ITERATOR for part in inside if part.argval):
             return "it takes its batches by next() inside of a `for` loop over something else"
     return ""
+
+
+def repeats_within(places: Iterable[tuple[types.CodeType, int]], name: str) -> bool:
+    """True if a `for` loop over something else stands within one over what `name` returns.
+
+    Args:
+        places: code and instruction of the loop over batches and of its callers, from the inside.
+    """
+    between = [over for code, at in places for over in _iterated(code, at)][1:]
+    return any(name not in over for over in between[: _last(between, name)])
+
+
+def _last(between: list[frozenset[str]], name: str) -> int:
+    return max((n for n, over in enumerate(between) if name in over), default=0)
+
+
+@functools.lru_cache(256)
+def _iterated(code: types.CodeType, at: int) -> tuple[frozenset[str], ...]:
+    """Names in what the `for` loops around an instruction go through, from the inside."""
+    parts = {part.offset: part for part in dis.get_instructions(code)}
+    around = (first for first, last in loops(code) if first <= at <= last)
+    found = []
+    for first in sorted((one for one in around if _is_for(parts, one)), reverse=True):
+        # What stands before GET_ITER made the object, and is all of its expression.
+        made = [part for offset, part in parts.items() if offset < first][-2:][0]
+        inside = (part.argval for part in parts.values() if _is_within(part, made))
+        found.append(frozenset(name for name in inside if isinstance(name, str)))
+    return tuple(found)
+
+
+def _is_for(parts: dict[int, dis.Instruction], first: int) -> bool:
+    """True if a loop that begins at an instruction is a `for` loop."""
+    while first in parts and parts[first].opname == "EXTENDED_ARG":
+        # The head of a long loop.
+        first += 2
+    return first in parts and parts[first].opname == "FOR_ITER"
+
+
+def _is_within(part: dis.Instruction, whole: dis.Instruction) -> bool:
+    """True if code stands in the source of other code; False where nobody knows."""
+    one, other = part.positions, whole.positions
+    if one is None or other is None or None in (*one, *other):
+        return False
+    ends = one.end_lineno, one.end_col_offset
+    return bool(
+        (other.lineno, other.col_offset) <= (one.lineno, one.col_offset)
+        and ends <= (other.end_lineno, other.end_col_offset)
+    )
 
 
 def _innermost(code: types.CodeType, at: int) -> Span | None:

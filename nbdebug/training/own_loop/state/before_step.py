@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from nbdebug.model.module.parts import Structure
 from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import MISSING, Done, Kept
 from nbdebug.model.state.weights import GradientCopies, trained
@@ -33,6 +34,7 @@ class BeforeStep:
         scaler = session.scaler
         self._scale = scaler.state_dict() if scaler is not None and stops else None
         self._around = session.surroundings.capture_records() if stops else None
+        self._structure = Structure(session.model, session.optimizer) if stops else None
         self._versions = self._now() if stops else []
         self._groups = _options(session.optimizer) if stops else []
 
@@ -45,6 +47,8 @@ class BeforeStep:
         """Put what the loop and its batch hold back; False if its body changed weights."""
         if self._session.scaler is not None and self._scale is not None:
             self._session.scaler.load_state_dict(self._scale)
+        if self._structure is not None:
+            self._structure.restore()
         if self._around is not None:
             self._around.restore()
         self._batches.restore()

@@ -18,15 +18,17 @@ from nbdebug.model.state.reachable import reachable
 from nbdebug.model.state.surroundings import Root
 from nbdebug.model.state.values.iterators import can_set_index, index_of, set_index
 from nbdebug.model.state.values.kept import Constant, Kept
-from nbdebug.model.state.values.places import ABSENT
+from nbdebug.model.state.values.places import ABSENT, parts_of_thread
 from nbdebug.model.state.values.reached import MAX_CARRIED_BYTES, Bind
 from nbdebug.model.state.values.records import Records
 from nbdebug.training.own_loop.meeting.frames import LoopFrames, Place
 from nbdebug.training.own_loop.meeting.loop_code import (
+    attributes_used,
     calls_of,
     hidden_progress,
     names_carried,
     names_used,
+    repeats_within,
 )
 from nbdebug.training.own_loop.state.wrappers import wrappers
 
@@ -37,6 +39,9 @@ CANNOT = (
 MOVES_ON = "it takes values from {}, a {}, which cannot be put back"
 WRAPPED = "its batches come through {}, whose other values cannot be put back"
 SEVERAL = "it has several loops over batches(), and cannot be led from one back to another"
+WITHIN = (
+    "a `for` loop within that over epochs() makes several passes, and its place cannot be put back"
+)
 NO_INDEX = "the number that enumerate() gives cannot be put back in this Python"
 
 
@@ -64,6 +69,8 @@ class LoopState:
         self._places, self._plain = set[Place](), set[Place]()
         # Number of the epoch that began after a number of passes.
         self._epochs = dict[int, int]()
+        # Passes that began since an epoch did.
+        self._passes = 0
         self.why_not, self.runs = "", 0
 
     def begin_pass(self, frames: LoopFrames, first: bool) -> bool:
@@ -75,6 +82,7 @@ class LoopState:
             self.why_not = self.together
             self._places.clear()
             self._plain.clear()
+        self._passes += 1
         self._places.add(place := frames.place())
         found = _around(frames, place in self._plain)
         self._counts = bool(found)
@@ -86,11 +94,13 @@ class LoopState:
         with suppress(Exception):
             several = len(self._places) > 1 or _makes_several(frames)
             self.why_not = CANNOT.format(SEVERAL) if several else _why_not(frames, found)
+            if self._passes > 1 and not self.why_not and _repeats_passes(frames):
+                self.why_not = CANNOT.format(WITHIN)
         return bool(self.why_not)
 
     def epoch_after(self, completed: int) -> int:
         """Number of the epoch that begins after some passes; an epoch may have several."""
-        known = self._epochs
+        known, self._passes = self._epochs, 0
         before = [passes for passes in known if passes < completed]
         if completed not in known:
             known[completed] = known[max(before)] + 1 if before else completed
@@ -171,6 +181,11 @@ def _makes_several(frames: LoopFrames) -> bool:
     return sum(calls_of(frame.f_code, "batches") for frame in frames.users()) > 1
 
 
+def _repeats_passes(frames: LoopFrames) -> bool:
+    """True if a loop that nobody can lead back makes the passes of an epoch."""
+    return repeats_within([(one.f_code, one.f_lasti) for one in frames.users()], "epochs")
+
+
 def _around(frames: LoopFrames, plain: bool = False) -> list[Any]:
     """Objects that pass the batches on; `plain` where none did before, and a new one is young."""
     codes = [one.f_code for one in (*frames.between(), *frames.users())]
@@ -222,6 +237,8 @@ def _moving(frames: LoopFrames) -> dict[str, str]:
     records = Records()
     for frame in (*frames.between(), *list(frames.users())[:1]):
         space = {**frame.f_globals, **frame.f_locals}
-        used = names_used(frame.f_code, frame.f_lasti)
-        reachable([(name, space[name]) for name in sorted(used & space.keys())], records)
+        used = sorted(names_used(frame.f_code, frame.f_lasti) & space.keys())
+        read = attributes_used(frame.f_code, frame.f_lasti)
+        parts = [part for name in used for part in parts_of_thread(space[name], read)]
+        reachable([*((name, space[name]) for name in used), *parts], records)
     return records.moving
