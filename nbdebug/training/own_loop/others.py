@@ -10,6 +10,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from nbdebug.core.results.metric_names import RenewedOptimizer
+from nbdebug.model.module.sharded import local
 from nbdebug.model.precision import wide
 from nbdebug.training.own_loop.gradient_marks import Named
 
@@ -127,7 +128,7 @@ class WeightSample:
         return not torch.equal(self._before, self._read())
 
     def _read(self) -> torch.Tensor:
-        parts = [wide(p.detach().flatten()[:MAX_ELEMENTS]) for p in self._chosen]
+        parts = [wide(local(p.detach()).flatten()[:MAX_ELEMENTS]) for p in self._chosen]
         return torch.cat([torch.zeros(0), *(part.cpu() for part in parts)])
 
 

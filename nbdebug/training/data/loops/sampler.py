@@ -44,7 +44,7 @@ class LoopSampler:
         self._passes, self._rng, self._batching = passes, rng, batching
         batching.fixed = NOT_BEGUN
         self._maker = PassMaker(batching)
-        self.forms: set[Any] = set()
+        self.forms = set[Any]()
         self._tried: KeptBatches | None = None
         self.written = WrittenBatches(lambda: self.loader, lambda: self.trying)
         self._first: PassStart | None = None
@@ -81,7 +81,7 @@ class LoopSampler:
         return self._number + self._is_over()
 
     def reset(self) -> None:
-        self._number = -1
+        self._number, self._on_its_own = -1, False
         self._start: PassStart | None = None
         self._pass: LoaderPass | SizedPass | None = None
         self._maker.state = None
@@ -89,7 +89,6 @@ class LoopSampler:
         self._ahead: Ahead | None = None
         self._order: HeldState | None = None
         self._spent: Ahead | None = None
-        self._on_its_own = False
 
     def learn(self) -> None:
         """Take the batch size of the loader that the loop waits to iterate over."""
@@ -107,15 +106,13 @@ class LoopSampler:
         """Read the next batch if the pass has one; False if the loop goes on to the next pass."""
         if self._ahead is not None:
             return True
-        if self._is_to_end():
-            self._end_pass()
-            return False
-        before, start = self.position()._replace(ahead=True), time.perf_counter()
-        found = self._read_ahead(before)
-        self._passes.ahead_seconds += time.perf_counter() - start
-        if found:
-            return True
-        self._passes.pass_ends()
+        if not self._is_to_end():
+            start = time.perf_counter()
+            found = self._read_ahead(self.position()._replace(ahead=True))
+            self._passes.ahead_seconds += time.perf_counter() - start
+            if found:
+                return True
+            self._passes.pass_ends()
         self._end_pass()
         return False
 
@@ -124,8 +121,7 @@ class LoopSampler:
         start = self._start
         if (batch := self._read()) is None:
             return False
-        if self._start is not start:
-            before = before._replace(begun=self._start)
+        before = before if self._start is start else before._replace(begun=self._start)
         self._ahead = self._read_from(before, batch)
         self._rng.seek(before.rng)
         return True
@@ -149,7 +145,6 @@ class LoopSampler:
             if spent.once or not self.repeats or spent.settings == self._batching.settings:
                 self._rng.seek(spent.after)
                 return spent.batch
-            # Of its samples others are made now.
             self._spent = None
             self.seek(spent.before)
         before = LoopPosition(*self._place(), self._start, self._rng.position(), None)

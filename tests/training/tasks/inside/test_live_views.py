@@ -29,7 +29,7 @@ class Bench:
     def __init__(self, clock: Clock, price: float, overhead: float = 0.02) -> None:
         self.apart, self.made, self.clock = False, list[int](), clock
         body = SimpleNamespace(is_apart=lambda: self.apart)
-        self.session = SimpleNamespace(step=0)
+        self.session = SimpleNamespace(step=0, together=False)
         loop: Any = SimpleNamespace(session=self.session, body=body)
         self.history = History()
         self.views = LiveViews(loop, self.history, overhead)
