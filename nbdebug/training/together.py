@@ -14,10 +14,11 @@ from nbdebug.core.commands.queue import CommandQueue
 from nbdebug.core.records import Notice
 from nbdebug.core.results.loops.ranks import RanksApart, RankSpread
 from nbdebug.model.module.hooks import before_forward
+from nbdebug.model.state.digest import bits_of
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.setup import Setup
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer
-from nbdebug.training.ranks.protocol import Outcome, Where
+from nbdebug.training.ranks.protocol import NO_SAY, Outcome, Where
 from nbdebug.training.ranks.shared_queue import LoneQueue, SharedQueue
 from nbdebug.training.tasks.handler import Training
 
@@ -29,7 +30,15 @@ def make_queue(setup: Setup) -> CommandQueue:
     """Queue of the commands of a training."""
     if setup.link is None:
         return CommandQueue()
-    return LoneQueue(setup.link) if isinstance(setup.link, str) else SharedQueue(setup.link)
+    if isinstance(setup.link, str):
+        return LoneQueue(setup.link)
+    queue = SharedQueue(setup.link)
+    # Ranks that begin with other weights hold parts of a model, or train models of their own.
+    number = bits_of(setup.model.parameters())
+    given = [NO_SAY, NO_SAY] if number is None else [number, -number]
+    high, low = setup.link.largest(given)
+    queue.alike = high != NO_SAY and high == -low
+    return queue
 
 
 def join(queue: CommandQueue, training: Training) -> None:
@@ -38,7 +47,8 @@ def join(queue: CommandQueue, training: Training) -> None:
         return
     queue.where = partial(_where, training)
     queue.measured = partial(_measured, training, psutil.Process())
-    queue.tell, queue.lost = partial(_tell, training), partial(_lost, training)
+    queue.tell = partial(_tell, training, queue.alike)
+    queue.lost = partial(_lost, training)
     queue.spread = partial(_spread, training)
     if _waits_in_forward(training.session):
         optimizers = training.session.body.updates.optimizers
@@ -81,9 +91,9 @@ def _spread(training: Training, found: RankSpread) -> None:
     training.history.set_result(found)
 
 
-def _tell(training: Training, command: Command, outcome: Outcome) -> None:
+def _tell(training: Training, alike: bool, command: Command, outcome: Outcome) -> None:
     history, step = training.history, training.session.step
-    if outcome.apart and history.results.of(RanksApart) is None:
+    if alike and outcome.apart and history.results.of(RanksApart) is None:
         history.set_result(RanksApart(step, command.name))
     if outcome.refused_by is not None:
         end = "It is taken back on the others." if outcome.applied else "Nothing was changed."

@@ -50,8 +50,10 @@ class SharedQueue(CommandQueue):
     Attributes:
         where: place of this rank; measured: numbers whose spread over the ranks is taken.
         tell: called with a command and its outcome; lost: with the reason why ranks are gone.
-        spread: called with each new spread.
+        spread: called with each new spread; alike: True if the ranks began with equal weights.
     """
+
+    alike = False
 
     def __init__(self, link: Link) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ def model_and_optimizer() -> tuple[nn.Module, torch.optim.Optimizer]:
             fully_shard(layer, mesh=mesh)
         return net, torch.optim.Adam(net.parameters(), lr=0.01)
     body = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.BatchNorm1d(32), nn.Linear(32, 2))
-    model = DistributedDataParallel(body)
+    model: nn.Module = body if MODE == "unwrapped" else DistributedDataParallel(body)
     return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 
@@ -127,7 +127,7 @@ def lone() -> None:
 def watched() -> None:
     model, optimizer = model_and_optimizer()
     dbg = nbd.watch(model, optimizer, runs=None, name="ranks", serve=MODE == "steered")
-    if MODE == "sharded" and dist.get_rank() == 0:
+    if MODE in ("sharded", "unwrapped") and dist.get_rank() == 0:
         threading.Thread(target=steer, args=(dbg,), daemon=True).start()
     train(model, optimizer, dbg.epochs, dbg.batches)
     changes = {change.step: change.new for change in dbg.history.changes}

@@ -128,6 +128,12 @@ def test_fsdp_is_steered_and_its_norms_are_those_of_the_whole(tmp_path: Path) ->
     np.testing.assert_allclose(seen_norms, plain_norms, rtol=1e-6)
 
 
+def test_ranks_whose_gradients_are_not_averaged_are_named(tmp_path: Path) -> None:
+    first, _ = seen("unwrapped", tmp_path)
+    assert first["apart"]
+    assert "ranks_apart" in dict(first["findings"])
+
+
 def test_where_one_rank_is_watched_alone_nothing_is_changed(tmp_path: Path) -> None:
     (found,) = seen("lone", tmp_path)
     assert "Call nbdebug.watch on each rank" in found["refused"]
