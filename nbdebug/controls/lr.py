@@ -59,6 +59,7 @@ class LearningRate(Control):
         if session.named_optimizers:
             return self._apply_by_optimizer(session, value)
         assert isinstance(value, float)
+        session.follow_groups()
         before, beside = session.lr, Beside(session.optimizer, session.loop_schedulers())
         note = session.schedule.set_lr(value, session.lr_leader, session.lr_ratios)
         if before and session.lr != before:

@@ -40,6 +40,7 @@ class WeightDecay(Control):
         return number(self.name, value, 0.0, math.inf)
 
     def apply(self, session: TrainingState, value: float) -> str:
+        session.follow_groups()
         groups = session.optimizer.param_groups
         for group, ratio in zip(groups, session.decay_ratios, strict=True):
             group["weight_decay"] = value * ratio

@@ -24,7 +24,7 @@ from nbdebug.model.metrics import Metrics
 from nbdebug.model.module.forward import LossFn
 from nbdebug.model.module.modes import Modes
 from nbdebug.model.module.sharded import is_sharded
-from nbdebug.model.optimizers import Optimizers, group_ratios
+from nbdebug.model.optimizers import Optimizers, followed_ratios, group_ratios
 from nbdebug.model.order.layer_order import LayerOrder
 from nbdebug.model.origin.compared import Compared, LossReader
 from nbdebug.model.sample_edits import SampleEdits
@@ -203,6 +203,17 @@ class TrainingState:
             f"The optimizer did not hold {len(missing)} of the parameters: they were added as a "
             f"new group, with the settings of group {leader}."
         )
+
+    def follow_groups(self) -> None:
+        """Take parameter groups that the user's code has added or removed."""
+        held, decay = self.optimizer, (self.decay_leader, self.decay_ratios)
+        if len(held.param_groups) == len(self.lr_ratios):
+            return
+        self.lr_leader, self.lr_ratios = followed_ratios(held, "lr", self.lr_leader, self.lr_ratios)
+        self.decay_leader, self.decay_ratios = 0, (1.0,) * len(held.param_groups)
+        if "weight_decay" in held.defaults:
+            decay = followed_ratios(held, "weight_decay", *decay)
+            self.decay_leader, self.decay_ratios = decay
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -166,6 +166,10 @@ class ControlSet:
         except BaseException as error:
             raise_interrupt(error)
             status, note, new = "refused", describe_error(error), command.value
+            # It may have changed some of several values.
+            with suppress(Exception):
+                if control.read(self._session) != old:
+                    control.apply(self._session, old)
         return self._write(name, (old, new), command, status, note)
 
     def _in_use(self, name: str) -> Control:
