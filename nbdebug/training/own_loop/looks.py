@@ -16,6 +16,7 @@ from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.gradient_marks import total_loss
+from nbdebug.training.own_loop.state.loop_state import LoopState
 from nbdebug.training.own_loop.torch_calls import gradients_aside
 from nbdebug.training.own_loop.updates import LoopUpdates
 
@@ -26,6 +27,7 @@ class LookedAt(Protocol):
     """The body of a loop that a look needs; see `LoopBody` and `Handoff`."""
 
     updates: LoopUpdates
+    state: LoopState
     thread: int | None
 
     @property
@@ -79,6 +81,8 @@ class Looks:
         # A loop without a loader would lose a step of its own to each look.
         if body.rests or not body.repeats:
             raise LoopLeft(say.CANNOT_REPEAT, "cannot_repeat")
+        if body.state.by_identity:
+            raise LoopLeft(say.BY_IDENTITY, "cannot_repeat")
         if form(data) not in body.sampler.forms:
             raise LoopLeft(say.NOT_WHOLE)
         self._batches.see(data)

@@ -49,6 +49,10 @@ CANNOT_REPEAT = "This loop cannot repeat a step."
 SHARES_GRAPH = (
     "The loss of this loop holds graphs of earlier steps, which a check would free (retain_graph)."
 )
+BY_IDENTITY = (
+    "The loop calls id(), and may know its batches by it: a look gives it copies, which it would "
+    "not know. Give nbd.watch(loss=f), where f(model, batch) returns the loss, for this."
+)
 NOT_WHOLE = (
     "The loop is given whole batches of its loader only: with other ones it could fail, and end. "
     "Give nbd.watch(loss=f), where f(model, batch) returns the loss, for this."

@@ -57,10 +57,11 @@ class LoopState:
     Attributes:
         why_not: why steps of the loop cannot be made again; "" if they can.
         runs: number of times that its body was run.
+        by_identity: True if the loop asks for id(): it may know its batches by it.
         together: why no loop is led back where several ranks train; "" for one rank.
     """
 
-    together = ""
+    together, by_identity = "", False
 
     def __init__(self, frames: Callable[[], LoopFrames | None]) -> None:
         self._frames = frames
@@ -92,6 +93,7 @@ class LoopState:
             return False
         # Whatever the user's objects raise when they are looked at is no fault of the loop.
         with suppress(Exception):
+            self.by_identity = _asks_identity(frames)
             several = len(self._places) > 1 or _makes_several(frames)
             self.why_not = CANNOT.format(SEVERAL) if several else _why_not(frames, found)
             if self._passes > 1 and not self.why_not and _repeats_passes(frames):
@@ -230,6 +232,15 @@ def _why_not(frames: LoopFrames, around: list[Any]) -> str:
     for place, kind in moving.items():
         return CANNOT.format(MOVES_ON.format(place, kind))
     return ""
+
+
+def _asks_identity(frames: LoopFrames) -> bool:
+    """Tell if the body of a loop calls the function id()."""
+    for frame in (*frames.between(), *list(frames.users())[:1]):
+        own = "id" in frame.f_code.co_varnames or frame.f_globals.get("id", id) is not id
+        if not own and "id" in names_used(frame.f_code, frame.f_lasti):
+            return True
+    return False
 
 
 def _moving(frames: LoopFrames) -> dict[str, str]:
