@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Attendance
+from nbdebug.core.results.loops.ranks import RankSpread
 
 MEMORIES = (
     ("memory_mb", "memory", "Memory of the process, without checkpoints"),
@@ -35,6 +36,9 @@ def headline(snapshot: Snapshot, title: str = "") -> str:
         value = _metric(metric, latest.get(f"val_{metric}"))
         cells.append((f"val {metric}", value, f"{metric} on the validation data"))
     cells += [_memory(latest, *one) for one in MEMORIES if one[0] in latest]
+    ranks = snapshot.results.of(RankSpread)
+    if ranks is not None:
+        cells.append(("ranks", str(ranks.size), _of_ranks(ranks.size, latest)))
     attendance = snapshot.results.of(Attendance)
     if attendance is not None and attendance.names:
         cells.append(("steers", attendance.steerer, ATTENDANCE_TIP + "; ".join(attendance.names)))
@@ -45,6 +49,13 @@ def headline(snapshot: Snapshot, title: str = "") -> str:
         f"{''.join(_cell(*cell) for cell in cells)}</div>"
         f'<progress class="nbd-progress" aria-label="{label}" title="{label}" max="1" '
         f'value="{share:.3f}" style="visibility:{visible}">{label}</progress>'
+    )
+
+
+def _of_ranks(size: int, latest: Mapping[str, float]) -> str:
+    each, text = latest.get("batch_size", math.nan), "Processes that train together"
+    return (
+        text if math.isnan(each) else f"{text}: batch size {each:g} on each, {size * each:g} in all"
     )
 
 

@@ -6,8 +6,10 @@ import re
 
 import pytest
 
+from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Status
+from nbdebug.core.results.loops.ranks import RankSpread
 from nbdebug.dashboard.headline import headline, metric_name, time_left
 
 
@@ -22,6 +24,13 @@ def test_loss_validation_and_metric_stand_beside_the_position() -> None:
         "state": "running", "epoch": "12.40", "step": "619/2,000", "left": "-",
         "loss": "0.1235", "val loss": "0.2", "accuracy": "96.1%", "val accuracy": "95.8%",
     }  # fmt: skip
+
+
+def test_of_several_ranks_their_number_and_both_batch_sizes_are_shown() -> None:
+    found = LatestResults.holding(RankSpread(4))
+    snapshot = Snapshot(Status("running", 3), {"batch_size": 32.0}, results=found)
+    assert cells(snapshot)["ranks"] == "4"
+    assert "batch size 32 on each, 128 in all" in headline(snapshot)
 
 
 @pytest.mark.parametrize(("steps", "said"), [(100, "10 s"), (3000, "5 min"), (100_000, "2.8 h")])
