@@ -66,6 +66,8 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "cut_passes",
         "early_clipping",
         "lost_batches",
+        "ranks_apart",
+        "slow_rank",
         "failed_check",
         "falling_reward",
         "kept_by_reference",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import pandas as pd
 
 from nbdebug.core.html.heat import heat
 from nbdebug.core.html.thumbnail import thumbnail
 from nbdebug.core.records import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Method = Literal["saliency", "input_x_gradient", "integrated_gradients", "occlusion", "grad_cam"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -59,6 +61,8 @@ class Attribution:
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each value, the largest magnitudes first: its index, input and value."""
+        import pandas as pd
+
         flat = self.values.reshape(-1)
         places = np.stack(np.unravel_index(np.arange(flat.size), self.values.shape or (1,)), axis=1)
         frame = pd.DataFrame({"index": [tuple(map(int, one)) for one in places]})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import pandas as pd
 
 from nbdebug.core.records import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Projection = Literal["pca", "tsne"]
 PROJECTIONS: tuple[Projection, ...] = get_args(Projection)
@@ -80,6 +82,8 @@ class Embedding:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per sample: number among the fixed ones, index, x, y, target, loss."""
+        import pandas as pd
+
         count = len(self.points)
         columns = {
             "sample": np.arange(count),

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from nbdebug.core.results.inside.network_page import network_page
 from nbdebug.core.results.inside.part_detail import PartDetail
 from nbdebug.core.results.inside.part_values import PartValues
 from nbdebug.core.results.inside.structure import Structure
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Show = Literal["activations", "gradients"]
 # Number of a sample that is none of the fixed ones.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from nbdebug.core.results.network import ends_of, range_of, range_title
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OPENED = 30
 
@@ -95,6 +96,8 @@ class Structure:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per part: name, kind, output_shape, parameters, trainable, calls, time_share."""
+        import pandas as pd
+
         total = sum(part.seconds for part in self.parts if math.isfinite(part.seconds))
         rows: list[dict[str, Any]] = [
             {
