@@ -18,7 +18,7 @@ from nbdebug.model.state.digest import bits_of
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.setup import Setup
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer
-from nbdebug.training.ranks.protocol import NO_SAY, Outcome, Where
+from nbdebug.training.ranks.protocol import NO_SAY, Outcome, Where, both_ways
 from nbdebug.training.ranks.shared_queue import LoneQueue, SharedQueue
 from nbdebug.training.tasks.handler import Training
 
@@ -34,9 +34,7 @@ def make_queue(setup: Setup) -> CommandQueue:
         return LoneQueue(setup.link)
     queue = SharedQueue(setup.link)
     # Ranks that begin with other weights hold parts of a model, or train models of their own.
-    number = bits_of(setup.model.parameters())
-    given = [NO_SAY, NO_SAY] if number is None else [number, -number]
-    high, low = setup.link.largest(given)
+    high, low = setup.link.largest(both_ways(bits_of(setup.model.parameters())))
     queue.alike = high != NO_SAY and high == -low
     return queue
 

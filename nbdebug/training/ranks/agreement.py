@@ -17,7 +17,7 @@ from nbdebug.core.commands.examining import CompareRanks
 from nbdebug.core.commands.queue import Ticket, closed_error
 from nbdebug.core.error_text import describe_error
 from nbdebug.errors import ClosedError, RanksError
-from nbdebug.training.ranks.protocol import NO_SAY, Link, Order, Outcome, Where
+from nbdebug.training.ranks.protocol import NO_SAY, Link, Order, Outcome, Where, both_ways
 
 MAX_STEPS = 2**40
 SPREAD_SECONDS, CLOSE_SECONDS = 2.0, 5.0
@@ -207,11 +207,9 @@ class Agreement:
             found = _result(order.tickets[0])
             why = describe_error(found) if isinstance(found, BaseException) else _refusal(found)
             old = getattr(found, "old", None)
-        number = digest if isinstance(digest, int) else NO_SAY
         rank = self.link.rank
         high, low, refused, applied = self.link.largest([
-            number,
-            -number if number != NO_SAY else NO_SAY,
+            *both_ways(digest if isinstance(digest, int) else None),
             rank if says and why else NO_SAY,
             rank if says and not why else NO_SAY,
         ])  # fmt: skip

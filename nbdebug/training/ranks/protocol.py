@@ -12,6 +12,11 @@ from nbdebug.core.commands.queue import Ticket
 NO_SAY = -(2**62)
 
 
+def both_ways(number: int | None) -> tuple[int, int]:
+    """A number and its opposite, whose largest values tell the range; no say for None."""
+    return (NO_SAY, NO_SAY) if number is None else (number, -number)
+
+
 class Link(Protocol):
     """Carrier of messages between ranks; each method but `wait` is called by all ranks at once.
 

@@ -31,7 +31,7 @@ class LoneQueue(CommandQueue):
         self._why = why
 
     def put(self, command: Command, *, inside: bool = False) -> Ticket:
-        if command.on_ranks == "own" or (inside and isinstance(command, Run)):
+        if _is_own(command, inside):
             return super().put(command, inside=inside)
         ticket = Ticket(command)
         ticket.answer.set_exception(RanksError(self._why))
@@ -74,8 +74,7 @@ class SharedQueue(CommandQueue):
         )
 
     def put(self, command: Command, *, inside: bool = False) -> Ticket:
-        own = command.on_ranks == "own" or (inside and isinstance(command, Run))
-        if own:
+        if _is_own(command, inside):
             return super().put(command, inside=inside)
         ticket = Ticket(command, command.halting and not inside)
         if command.on_ranks == "none":
@@ -124,6 +123,11 @@ class SharedQueue(CommandQueue):
     def _wake(self) -> None:
         with self._ready:
             self._ready.notify_all()
+
+
+def _is_own(command: Command, inside: bool) -> bool:
+    """Tell if a command is of this rank alone, as that by which its loop begins to run."""
+    return command.on_ranks == "own" or (inside and isinstance(command, Run))
 
 
 def _tickets(order: Order | None) -> tuple[Ticket, ...]:
