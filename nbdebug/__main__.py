@@ -1,4 +1,4 @@
-"""`python -m nbdebug`: trainings of this machine that listen."""
+"""`python -m nbdebug`: the quickstart, and trainings of this machine that listen."""
 
 from __future__ import annotations
 

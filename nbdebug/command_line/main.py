@@ -9,13 +9,14 @@ from typing import NoReturn
 
 from nbdebug._version import __version__
 from nbdebug.command_line import acts
+from nbdebug.command_line.demo import demo
 from nbdebug.core.error_text import message_of
 from nbdebug.errors import NbdebugError
 
 FAILED = 2
 DESCRIPTION = (
-    "Trainings of this machine that listen: a script with serve=True, or with NBDEBUG_SERVE=1 in "
-    "its environment."
+    "demo opens the quickstart. The other commands look at trainings of this machine that listen: "
+    "a script with serve=True, or with NBDEBUG_SERVE=1 in its environment."
 )
 
 
@@ -38,6 +39,10 @@ def parser() -> argparse.ArgumentParser:
     name = _Parser(add_help=False)
     name.add_argument("name", help="of the training")
     commands = made.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    first = commands.add_parser("demo", help="write the quickstart, and open it in JupyterLab")
+    first.add_argument("folder", nargs="?", default=".", help="where to; by default, here")
+    first.add_argument("--write-only", action="store_true", help="write it, open nothing")
+    first.set_defaults(act=demo)
     commands.add_parser("list", help="list the trainings").set_defaults(act=acts.list_all)
     show = commands.add_parser("show", parents=[name, process], help="state, controls, findings")
     show.set_defaults(act=acts.show)

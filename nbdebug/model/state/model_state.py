@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
@@ -19,6 +18,7 @@ from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.surroundings import Surroundings
+from nbdebug.model.state.values.numpy_generator import NUMPY
 from nbdebug.model.state.values.surroundings_copy import NO_SURROUNDINGS
 from nbdebug.model.state.weights import Weights, copy_buffers, trained, write_buffers
 
@@ -34,7 +34,7 @@ class RngState(NamedTuple):
     @classmethod
     def capture(cls) -> RngState:
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-        return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), tuple(cuda))
+        return cls(random.getstate(), NUMPY.capture(), torch.get_rng_state(), tuple(cuda))
 
     def restore(self) -> None:
         """Set the generators; one of a GPU only where it has moved.
@@ -43,7 +43,7 @@ class RngState(NamedTuple):
         another sequence, which no function of torch gets or sets.
         """
         random.setstate(self.python)
-        np.random.set_state(self.numpy)
+        NUMPY.restore(self.numpy)
         torch.set_rng_state(self.cpu)
         for device, state in enumerate(self.cuda):
             if not torch.equal(torch.cuda.get_rng_state(device), state):

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from nbdebug.model.state.values.numpy_generator import NUMPY
+
 
 class RngPosition(NamedTuple):
     """State of the generators of a session; the tensors are never written to.
@@ -94,12 +96,12 @@ class SessionRng:
 
 
 def _host_state() -> tuple[Any, Any]:
-    return random.getstate(), np.random.get_state()
+    return random.getstate(), NUMPY.capture()
 
 
 def _set_host_state(state: tuple[Any, Any]) -> None:
     random.setstate(state[0])
-    np.random.set_state(state[1])
+    NUMPY.restore(state[1])
 
 
 def _equal(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:

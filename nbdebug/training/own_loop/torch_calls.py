@@ -68,6 +68,19 @@ class Observer(Protocol):
         """Called after the step of any optimizer."""
 
 
+class _Replaced:
+    """A function of torch and what is shown in its place."""
+
+    def __init__(self, holder: Any, name: str, original: Callable[..., Any]) -> None:
+        self._holder, self._name = holder, name
+        self.original = self.shown = original
+
+    def put_back(self) -> None:
+        """Put the function back; whoever replaced it after us stays."""
+        if getattr(self._holder, self._name) is self.shown:
+            setattr(self._holder, self._name, self.original)
+
+
 class _Functions:
     """Replacement of torch's functions for the threads of loops, while one of them works.
 
@@ -79,6 +92,7 @@ class _Functions:
         self._lock = threading.Lock()
         self._observers: dict[int, Observer] = {}
         self._undo: list[Callable[[], None]] = []
+        self._made: dict[tuple[Any, str], _Replaced] = {}
         self._modules: RemovableHandle | None = None
 
     def begin(self, thread: int, observer: Observer) -> None:
@@ -121,8 +135,15 @@ class _Functions:
             observer.after_step(optimizer)
 
     def _replace(self, holder: Any, name: str, call: Callable[..., Any]) -> None:
-        original = getattr(holder, name)
+        """Replace a function; what replaced it in the last step does so again, if it fits."""
+        made, original = self._made.get((holder, name)), getattr(holder, name)
+        if made is None or made.original is not original:
+            made = self._made[holder, name] = _Replaced(holder, name, original)
+            made.shown = self._shown(original, call)
+        setattr(holder, name, made.shown)
+        self._undo.append(made.put_back)
 
+    def _shown(self, original: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def replaced(*args: Any, **kwargs: Any) -> Any:
             observer = self._observers.get(threading.get_ident())
@@ -130,13 +151,7 @@ class _Functions:
                 return original(*args, **kwargs)
             return call(observer, original, *args, **kwargs)
 
-        def put_back() -> None:
-            # Whoever replaced it after us stays.
-            if getattr(holder, name) is replaced:
-                setattr(holder, name, original)
-
-        setattr(holder, name, replaced)
-        self._undo.append(put_back)
+        return replaced
 
 
 FUNCTIONS = _Functions()
