@@ -48,7 +48,7 @@ class NumpyGenerator:
             self._see(state)
 
     def _unmoved(self) -> Seen | None:
-        """What was seen last; None where the generator may have moved since."""
+        """State seen last; None where the generator may have moved since."""
         seen = self._seen
         if seen is None or np.random.get_bit_generator() is not seen.generator:
             return None
