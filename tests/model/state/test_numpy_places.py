@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[2] / "nbdebug"
+PACKAGE = Path(__file__).parents[3] / "nbdebug"
 
 
 def test_no_other_module_gets_or_sets_it() -> None:
