@@ -17,8 +17,8 @@ from nbdebug.errors import ModelError
 from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.optimizer import OptimizerCopy
+from nbdebug.model.state.random_numbers.numpy_generator import NUMPY
 from nbdebug.model.state.surroundings import Surroundings
-from nbdebug.model.state.values.numpy_generator import NUMPY
 from nbdebug.model.state.values.surroundings_copy import NO_SURROUNDINGS
 from nbdebug.model.state.weights import Weights, copy_buffers, trained, write_buffers
 

@@ -19,7 +19,7 @@ from nbdebug.model.optimizers import Optimizers
 from nbdebug.model.schedule.beside import STEPPED_BY_LOOP, names, outermost
 from nbdebug.model.schedule.live import Schedule
 from nbdebug.model.schedule.unit import ask_for_unit, own_scheduler
-from nbdebug.model.state.session_rng import SessionRng
+from nbdebug.model.state.random_numbers.session_rng import SessionRng
 from nbdebug.model.state.surroundings import Surroundings
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 from nbdebug.model.training_state import TrainingState

@@ -14,7 +14,7 @@ from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import simple_attributes
-from nbdebug.model.state.session_rng import RngPosition
+from nbdebug.model.state.random_numbers.session_rng import RngPosition
 from nbdebug.model.state.weights import Weights
 from nbdebug.training.engine.session import Session
 from nbdebug.training.script.constructors import leaf

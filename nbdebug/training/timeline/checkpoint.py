@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +13,13 @@ from nbdebug.model.module.parts import Structure
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy, to_host
 from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
-from nbdebug.model.state.session_rng import RngPosition
+from nbdebug.model.state.random_numbers.session_rng import RngPosition
 from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
 from nbdebug.model.state.values.written import CHECKPOINT_BYTES
 from nbdebug.model.state.weights import GradientCopies, Weights, trained
 from nbdebug.training.data.batch import Sampler, bytes_in
 from nbdebug.training.data.loops.sampler import LoopSampler
-from nbdebug.training.data.loops.written_batches import BatchCopy
+from nbdebug.training.data.loops.written_batches import NO_COPIES, BatchCopies
 from nbdebug.training.data.passes.held_out import NOTHING_HELD, HeldOut
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
@@ -74,7 +74,7 @@ class Checkpoint:
     part_windows: Mapping[str, NormWindow] = field(default_factory=dict)
     gradients: GradientCopies = NO_GRADIENTS
     held_out: HeldOut = NOTHING_HELD
-    batches: Sequence[BatchCopy] = ()
+    batches: BatchCopies = NO_COPIES
     structure: Structure | None = None
 
     @property
@@ -97,7 +97,7 @@ class Checkpoint:
         surroundings = session.surroundings.capture(copy, records=True, unknown=unknown)
         gradients, batches = _carried(session, copy), _written(session, copy)
         tensors = gradients.tensors + weights.tensors() + surroundings.tensors
-        tensors += _tensors(optimizers) + [one.data for one in batches]
+        tensors += _tensors(optimizers) + [one.data for one in batches.tensors]
         return cls(
             Counters(session.step, session.samples, session.epoch, session.skipped),
             cursor,
@@ -206,10 +206,10 @@ def _tensors(optimizers: dict[str, OptimizerCopy]) -> list[torch.Tensor]:
     return [tensor for one in optimizers.values() for tensor in one.tensors()]
 
 
-def _written(session: Session, copy: Copy) -> Sequence[BatchCopy]:
+def _written(session: Session, copy: Copy) -> BatchCopies:
     """Batches that a loop of the user's own has written into."""
     sampler = session.sampler
-    return sampler.written.capture(copy) if isinstance(sampler, LoopSampler) else ()
+    return sampler.written.capture(copy) if isinstance(sampler, LoopSampler) else NO_COPIES
 
 
 def _carried(session: Session, copy: Copy) -> GradientCopies:

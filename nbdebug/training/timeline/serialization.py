@@ -15,7 +15,7 @@ from nbdebug.errors import CheckpointError
 from nbdebug.model.clipping.settings import NormWindow
 from nbdebug.model.initialisation import Overwritten
 from nbdebug.model.state.optimizer import OptimizerCopy
-from nbdebug.model.state.session_rng import RngPosition
+from nbdebug.model.state.random_numbers.session_rng import RngPosition
 from nbdebug.training.data.passes.held_out import HeldOut
 from nbdebug.training.data.samplers import fitting_position, portable_position
 from nbdebug.training.engine.session import Session

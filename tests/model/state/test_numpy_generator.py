@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.random import mtrand
 
-from nbdebug.model.state.values.numpy_generator import NumpyGenerator
+from nbdebug.model.state.random_numbers.numpy_generator import NumpyGenerator
 
 
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
-    generator, state = np.random.get_bit_generator(), np.random.get_state()
+    generator, state = mtrand.get_bit_generator(), np.random.get_state()
     yield
-    np.random.set_bit_generator(generator)
+    mtrand.set_bit_generator(generator)
     np.random.set_state(state)
 
 
@@ -82,7 +83,7 @@ def test_an_exchanged_generator_is_read_by_numpy() -> None:
     generator = NumpyGenerator()
     np.random.seed(0)
     generator.capture()
-    np.random.set_bit_generator(np.random.MT19937(5))
+    mtrand.set_bit_generator(np.random.MT19937(5))
     assert same(generator.capture(), np.random.get_state())
     np.random.rand()
     assert same(generator.capture(), np.random.get_state())

@@ -113,12 +113,12 @@ class Records:
         elif _is_record(value, bind is not None, self._large):
             self._remember(value)
             self.found.append(Reached(place, value, bind))
-        if isinstance(value, STUCK_TYPES) or (moves_on(value) and not _is_object(value)):
+        if isinstance(value, STUCK_TYPES) or (moves_on(value) and not is_own_object(value)):
             function = isinstance(value, types.BuiltinFunctionType)
             self.moving[place] = "context of its thread" if function else type(value).__name__
 
     def _remember(self, value: Any) -> None:
-        if isinstance(value, (*CONTAINER_TYPES, tuple, frozenset)) or _is_object(value):
+        if isinstance(value, (*CONTAINER_TYPES, tuple, frozenset)) or is_own_object(value):
             self._taken.add(id(value))
 
 
@@ -139,10 +139,10 @@ def _is_record(value: Any, bound: bool, large: Wanted) -> bool:
         return True
     if isinstance(value, (*CONTAINER_TYPES, *RESTORED_TYPES, *BUFFER_TYPES, array.array)):
         return True
-    return _is_object(value)
+    return is_own_object(value)
 
 
-def _is_object(value: Any) -> bool:
+def is_own_object(value: Any) -> bool:
     """True for an object of a class of the user's own, without files, threads and locks."""
     if isinstance(value, NAMESPACES):
         return True
@@ -216,7 +216,7 @@ class RecordCopier(ValueCopier):
             return self._remember(value, KeptBuffer(value))
         if isinstance(value, array.array):
             return self._remember(value, KeptNumbers(value))
-        if isinstance(value, (*DATA_TYPES, *NAMESPACES)) and _is_object(value):
+        if isinstance(value, (*DATA_TYPES, *NAMESPACES)) and is_own_object(value):
             return self._object(value, place)
         if isinstance(value, TRAINED_TYPES) and not (self._trained or _moves_alone(value)):
             return self._remember(value, Loose(value))
@@ -254,7 +254,7 @@ class RecordCopier(ValueCopier):
     def _object(self, value: Any, place: str) -> Kept:
         if not self._in_records or isinstance(value, TRAINED_TYPES):
             return super()._object(value, place)
-        if not _is_object(value):
+        if not is_own_object(value):
             return self._remember(value, Loose(value))
         kept: KeptOwn = self._remember(value, KeptOwn(value))
         kept.parts = self._attributes(value, place)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.state.values.kept_data import may_be_written
+from nbdebug.training.data.loops.batch_parts import Content, parts_of
 
 MAX_BYTES = 2**28
 
@@ -19,18 +19,25 @@ def makes_anew(loader: Any) -> bool:
 
 
 class KeptBatches:
-    """Copies of tensors that steps on trial were given, of which a step may write into some."""
+    """Copies of what steps on trial were given, of which a step may write into some."""
 
     def __init__(self) -> None:
         self._copies: dict[int, tuple[torch.Tensor, int, torch.Tensor]] = {}
+        self._others: dict[int, tuple[Any, Content]] = {}
         self._room = MAX_BYTES
 
     def see(self, batch: Any) -> None:
-        """Copy the tensors of a batch that are met for the first time."""
-        for one in filter(may_be_written, tensors_of(batch)):
+        """Copy the parts of a batch that are met for the first time."""
+        tensors, others = parts_of(batch)
+        for one in filter(may_be_written, tensors):
             if id(one) not in self._copies and one.nbytes <= self._room:
                 self._room -= one.nbytes
                 self._copies[id(one)] = one, one._version, one.detach().clone()
+        for other in others:
+            content = None if id(other) in self._others else Content(other)
+            if content is not None and content.nbytes <= self._room:
+                self._room -= content.nbytes
+                self._others[id(other)] = other, content
 
     def restore(self) -> None:
         """Write back what was written into."""
@@ -39,9 +46,13 @@ class KeptBatches:
             if tensor._version != version:
                 with torch.no_grad():
                     tensor.copy_(copy)
+        for other, content in self._others.values():
+            if not content.is_in(other):
+                content.write(other)
         self.clear()
 
     def clear(self) -> None:
         """Leave all as it is."""
         self._copies.clear()
+        self._others.clear()
         self._room = MAX_BYTES

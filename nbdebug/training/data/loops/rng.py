@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbdebug.model.state.model_state import RngState
-from nbdebug.model.state.session_rng import SessionRng
+from nbdebug.model.state.random_numbers.session_rng import SessionRng
 
 
 class LoopRng(SessionRng):

@@ -10,11 +10,12 @@ import torch
 
 from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import DataError
-from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy
 from nbdebug.model.state.values.kept_data import may_be_written
+from nbdebug.training.data.loops.batch_parts import Parts, parts_of
 from nbdebug.training.data.loops.kept_batches import MAX_BYTES, makes_anew
+from nbdebug.training.data.loops.written_parts import PartCopy, WrittenParts
 
 # Batches of a loader after which one that nothing was written into is data, and which tensors are
 # compared so long, since a write by way of `.data` has no number.
@@ -30,6 +31,16 @@ class BatchCopy(NamedTuple):
 
     tensor: Callable[[], torch.Tensor | None]
     data: torch.Tensor
+
+
+class BatchCopies(NamedTuple):
+    """Content of what steps have written into, at a checkpoint."""
+
+    tensors: Sequence[BatchCopy] = ()
+    parts: Sequence[PartCopy] = ()
+
+
+NO_COPIES = BatchCopies()
 
 
 class _Met:
@@ -56,6 +67,7 @@ class WrittenBatches:
         self._met: dict[int, _Met] = {}
         self._given, self._written, self._unseen = 0, False, False
         self._last: Any = None
+        self._parts = WrittenParts()
 
     @contextmanager
     def seen(self, batch: Any) -> Iterator[None]:
@@ -63,20 +75,34 @@ class WrittenBatches:
         loader = self._loader()
         if loader is not self._last:
             self._last, self._given = loader, 0
-        held = [] if makes_anew(loader) else _whole(batch)
+        parts = Parts([], []) if makes_anew(loader) else parts_of(batch)
+        held = _whole(parts.tensors)
         for one in held:
             self._meet(one)
         versions = [one._version for one in held]
+        unknown = self._parts.begin(parts.others, self._is_early(self._parts.written))
         try:
             yield
         finally:
             for one, version in zip(held, versions, strict=True):
                 self._compare(one, version)
+            self._parts.end(parts.others, unknown)
             self._given += 1
-            if self._given == FIRST_BATCHES and not self._written:
-                self._met.clear()
+            if self._given == FIRST_BATCHES:
+                self._see_data()
 
-    def capture(self, copy: Copy) -> list[BatchCopy]:
+    def _see_data(self) -> None:
+        """Take what nothing was written into for data."""
+        if not self._written:
+            self._met.clear()
+        if not self._parts.written:
+            self._parts.forget_arrays()
+
+    def _is_early(self, written: bool) -> bool:
+        """True if what is met now is copied, since a step may write into it."""
+        return self._given < FIRST_BATCHES or written or self._trying()
+
+    def capture(self, copy: Copy) -> BatchCopies:
         """Copy what was written into."""
         found = []
         for met in self._met.values() if self._written else ():
@@ -84,23 +110,25 @@ class WrittenBatches:
             moved = self._unseen or met.first is None
             if one is not None and (moved or one._version != met.version):
                 found.append(BatchCopy(met.tensor, copy(one.detach())))
-        return found
+        return BatchCopies(found, self._parts.capture())
 
-    def check(self, copies: Sequence[BatchCopy]) -> None:
+    def check(self, copies: BatchCopies) -> None:
         """Refuse to put back what no copy holds.
 
         Raises:
-            DataError: there is a tensor of which none does.
+            DataError: there is a tensor, or another part of a batch, of which none does.
         """
-        known = {id(one.tensor()) for one in copies}
+        self._parts.check(copies.parts)
+        known = {id(one.tensor()) for one in copies.tensors}
         for met in self._met.values():
             one = met.tensor()
             if one is not None and met.first is None and id(one) not in known:
                 raise DataError(TOO_LATE.format(one.nbytes / 2**20))
 
-    def restore(self, copies: Sequence[BatchCopy]) -> None:
-        """Put back what the tensors held when these copies were made."""
-        known = {id(one.tensor()): one.data for one in copies}
+    def restore(self, copies: BatchCopies) -> None:
+        """Put back what the batches held when these copies were made."""
+        self._parts.restore(copies.parts)
+        known = {id(one.tensor()): one.data for one in copies.tensors}
         for met in self._met.values():
             one = met.tensor()
             if one is None:
@@ -118,7 +146,7 @@ class WrittenBatches:
         if met is not None and met.tensor() is one:
             return
         self._met = {key: met for key, met in self._met.items() if met.tensor() is not None}
-        if self._given < FIRST_BATCHES or self._written or self._trying():
+        if self._is_early(self._written):
             used = sum(met.first.nbytes for met in self._met.values() if met.first is not None)
             if used + one.nbytes <= MAX_BYTES:
                 self._met[id(one)] = _Met(one, True)
@@ -135,10 +163,10 @@ class WrittenBatches:
                 self._written = self._unseen = True
 
 
-def _whole(batch: Any) -> list[torch.Tensor]:
-    """Tensors of a batch, each once; of a part of a tensor the tensor."""
+def _whole(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Tensors that may be written into, each once; of a part of a tensor the tensor."""
     found = {}
-    for one in tensors_of(batch):
+    for one in tensors:
         whole = one if one._base is None else one._base
         if may_be_written(whole):
             found[id(whole)] = whole

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from nbdebug.errors import CheckpointError
-from nbdebug.model.state.session_rng import RngPosition
+from nbdebug.model.state.random_numbers.session_rng import RngPosition
 from nbdebug.training.data.cached_sampler import CachedPosition
 from nbdebug.training.data.index_sampler import IndexPosition
 from nbdebug.training.data.lazy_index_sampler import LazyPosition

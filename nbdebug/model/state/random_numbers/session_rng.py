@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from nbdebug.model.state.values.numpy_generator import NUMPY
+from nbdebug.model.state.random_numbers.numpy_generator import NUMPY
 
 
 class RngPosition(NamedTuple):

@@ -7,6 +7,7 @@ import sys
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.random import mtrand
 
 # Layout of a Mersenne Twister: 624 numbers of 32 bits and the position in them.
 WORDS, SIZE = 624, 625 * 4
@@ -50,13 +51,13 @@ class NumpyGenerator:
     def _unmoved(self) -> Seen | None:
         """State seen last; None where the generator may have moved since."""
         seen = self._seen
-        if seen is None or np.random.get_bit_generator() is not seen.generator:
+        if seen is None or mtrand.get_bit_generator() is not seen.generator:
             return None
         return seen if ctypes.string_at(seen.address, SIZE) == seen.bits else None
 
     def _see(self, state: Any) -> Any:
         """Remember a state that was just read or set, where its bytes can be told."""
-        self._seen, generator = None, np.random.get_bit_generator()
+        self._seen, generator = None, mtrand.get_bit_generator()
         if type(generator) is np.random.MT19937 and not state[CACHED]:
             address = generator.ctypes.state_address
             bits = ctypes.string_at(address, SIZE)

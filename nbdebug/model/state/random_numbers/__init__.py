@@ -1,0 +1,1 @@
+"""States of the generators of random numbers that a training draws from."""
