@@ -47,6 +47,7 @@ class Loop:
         counts: puts back what the user's functions count in a step that fails.
         unread: True if the last failure was in reading a batch, which is read again.
         updating: True while the optimizer writes to the weights, and after it failed there.
+        put_back: True if all that the last failed step changed was put back.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Loop:
         self._drawn_with: tuple[Any, ...] = ()
         self._retries.clear()
         self._reads.clear()
-        self.updating = self.unread = False
+        self.updating = self.unread = self.put_back = False
         self.after_update.clear()
         self._recorder.reset()
         self.probes.reset()
@@ -217,7 +218,7 @@ class Loop:
         Returns:
             All that the step was made of, and the numbers of its update.
         """
-        session = self.session
+        session, self.put_back = self.session, False
         self._guard.capture()
         armed = watched and bool(self.breakpoints)
         try:

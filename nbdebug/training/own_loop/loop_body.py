@@ -218,8 +218,8 @@ class LoopBody(Handoff):
         if updates.skipped:
             before.restore_gradients()
         if updates.stop is not None and self.repeats:
-            # The body may change weights by hand before the update that was left out.
-            loop.updating = not before.restore()
+            loop.put_back = before.restore(updates.at_stop)
+            loop.updating = not loop.put_back  # The body changed weights by hand before it.
             raise updates.stop
         if updates.skipped:
             loop.batch = None

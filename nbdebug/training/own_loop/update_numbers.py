@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from nbdebug.training.engine.gradients import Clipped
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.updating.step_body import Values
 from nbdebug.training.own_loop.gradient_marks import total_loss
+from nbdebug.training.own_loop.state.before_step import AtStop
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer
 
 MAX_STEPS_IN_TURN = 20
@@ -24,6 +26,7 @@ class UpdateNumbers:
         own_loss: the loss that the loop says, None where it says none.
         lr: learning rate of the update; watched: False on trial.
         divided_by: number by which the trainer divides the gradients of a step.
+        at_stop: what trains, where an update was left out at a breakpoint.
     """
 
     optimizers: list[WatchedOptimizer]
@@ -31,12 +34,21 @@ class UpdateNumbers:
     lr: float
     watched: bool
     divided_by: int
+    at_stop: AtStop | None = None
     _loop: Loop | None
 
     @property
     def loop(self) -> Loop:
         assert self._loop is not None
         return self._loop
+
+    def leaves_out(self, stops: bool) -> bool:
+        """Leave an update out, or not; what the body trains behind it is then put back."""
+        if stops:
+            # What cannot be copied is undone by making the steps before again.
+            with suppress(Exception):
+                self.at_stop = AtStop(self.loop.session)
+        return stops
 
     @property
     def values(self) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -79,7 +79,7 @@ class LoopUpdates(UpdateNumbers):
         self.seen.step_begins(watched, watched and not (self._repeats() or self.together))
         self.losses: list[torch.Tensor] = []
         self.own_loss: Any = None
-        self.stop: Break | None = None
+        self.stop, self.at_stop = cast(Break | None, None), None
         self.order.begin(watched)
         for one in self.optimizers:
             one.clear()
@@ -284,7 +284,7 @@ class LoopUpdates(UpdateNumbers):
             return False
         self.stop = breakpoint_hit(session, loop.breakpoints, self._batch(), one.values)
         # A step that cannot be repeated is made.
-        return self.stop is not None and self._repeats()
+        return self.leaves_out(self.stop is not None and self._repeats())
 
     def _clip(self, one: WatchedOptimizer) -> None:
         session = self.loop.session

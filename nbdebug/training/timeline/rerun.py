@@ -107,7 +107,7 @@ class Rerun:
             base: the checkpoint before that step; newest: the last one, of the surroundings.
         """
         session = self._loop.session
-        if session.together:
+        if session.together or self._loop.put_back:
             return
         # Variables of a loop went back with its step.
         now = session.surroundings.capture(to_host)

@@ -37,6 +37,7 @@ class StepLoop(Protocol):
     batch: Batch | None
     part: Batch | None
     updating: bool
+    put_back: bool
 
 
 class StepBody(Protocol):

@@ -6,12 +6,32 @@ from typing import Any
 
 import torch
 
+from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.module.parts import Structure
+from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import MISSING, Done, Kept
-from nbdebug.model.state.weights import GradientCopies, trained
+from nbdebug.model.state.weights import GradientCopies, Weights, trained
 from nbdebug.training.data.loops.kept_batches import KeptBatches
 from nbdebug.training.engine.session import Session
+
+
+class AtStop:
+    """What trains, where an update is left out at a breakpoint: the body goes on behind it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, seen = session, set[int]()
+        self._weights = Weights.capture(session.model)
+        self._optimizers = [OptimizerCopy.capture(one, seen) for one in session.optimizers.all]
+        self._around = session.surroundings.capture()
+        self.versions = _versions(session)
+
+    def restore(self) -> None:
+        """Put back what the body trained behind the update that was left out."""
+        for one in self._optimizers:
+            one.restore()
+        self._weights.restore(self._session.model)
+        self._around.restore()
 
 
 class BeforeStep:
@@ -35,7 +55,7 @@ class BeforeStep:
         self._scale = scaler.state_dict() if scaler is not None and stops else None
         self._around = session.surroundings.capture_records() if stops else None
         self._structure = Structure(session.model, session.optimizer) if stops else None
-        self._versions = self._now() if stops else []
+        self._versions = _versions(session) if stops else {}
         self._groups = _options(session.optimizer) if stops else []
 
     def restore_gradients(self) -> None:
@@ -43,8 +63,17 @@ class BeforeStep:
         if self._gradients is not None:
             self._gradients.restore()
 
-    def restore(self) -> bool:
-        """Put what the loop and its batch hold back; False if its body changed weights."""
+    def restore(self, stop: AtStop | None) -> bool:
+        """Put what the loop and its batch hold back.
+
+        Args:
+            stop: where an update was left out.
+
+        Returns:
+            True if all is as it was; False if the body changed what trains before that place.
+        """
+        if stop is not None:
+            stop.restore()
         if self._session.scaler is not None and self._scale is not None:
             self._session.scaler.load_state_dict(self._scale)
         if self._structure is not None:
@@ -59,10 +88,26 @@ class BeforeStep:
             done: Done = {}
             for name, kept in options.items():
                 group[name] = kept.restored(group.get(name, MISSING), done)
-        return self._versions == self._now()
+        return stop is not None and self._versions == stop.versions
 
-    def _now(self) -> list[int]:
-        return [parameter._version for _, parameter in self._session.parameters]
+
+def _versions(session: Session) -> dict[int, int]:
+    """Numbers of writes into all that trains, by the tensor.
+
+    Buffers of the model are put back with every step that fails.
+    """
+    held: list[torch.Tensor] = list(session.model.parameters())
+    states: list[Any] = [one.state for one in session.optimizers.all]
+    for value in session.surroundings.values():
+        if isinstance(value, torch.nn.Module):
+            held += [*value.parameters(), *value.buffers()]
+        elif isinstance(value, torch.optim.Optimizer):
+            states.append(value.state)
+    held += [one for state in states for kept in state.values() for one in tensors_of(kept)]
+    passing = {id(one) for one in session.model.buffers()}
+    return {
+        id(one): one._version for one in held if id(one) not in passing and not one.is_inference()
+    }
 
 
 def _options(optimizer: torch.optim.Optimizer) -> list[tuple[dict[str, Any], dict[str, Kept]]]:

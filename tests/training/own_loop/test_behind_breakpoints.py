@@ -1,0 +1,134 @@
+"""What the body of a loop does behind an update that a breakpoint left out is done once."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import nbdebug as nbd
+
+X = torch.randn(24, 8, 6, generator=torch.Generator().manual_seed(3))
+Body = Callable[["Program", torch.Tensor], object]
+SOURCES: dict[str, Callable[[], Iterable[torch.Tensor]]] = {
+    "a list": lambda: list(X),
+    "a generator": lambda: (x for x in X),
+    "map": lambda: map(torch.clone, X),
+    "iter": lambda: iter(list(X)),
+    "islice": lambda: itertools.islice(itertools.cycle(list(X)), 24),
+}
+
+
+class Program:
+    """A network, and what else a training moves."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.BatchNorm1d(8), nn.Linear(8, 1))
+        self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.05, momentum=0.9)
+        self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, 0.9)
+        self.average, self.side = copy.deepcopy(self.net), nn.Linear(6, 1)
+        self.side_optimizer = torch.optim.Adam(self.side.parameters(), lr=0.1)
+        self.center, self.log, self.count = torch.zeros(6), list[int](), 0
+
+    def state(self) -> list[Any]:
+        held = self.net, self.average, self.side, self.optimizer, self.side_optimizer
+        parts = [one.state_dict() for one in held]
+        return [*parts, self.schedule.state_dict(), self.center, self.log, self.count]
+
+
+def average(own: Program, _: torch.Tensor) -> None:
+    for kept, now in zip(own.average.parameters(), own.net.parameters(), strict=True):
+        kept.data.lerp_(now.data, 0.1)
+
+
+def train_side(own: Program, x: torch.Tensor) -> None:
+    own.side_optimizer.zero_grad()
+    (own.side(x) - own.net(x).detach()).pow(2).mean().backward()
+    own.side_optimizer.step()
+
+
+def shrink(own: Program, _: torch.Tensor) -> None:
+    with torch.no_grad():
+        for one in own.net.parameters():
+            one.mul_(0.99)
+
+
+def shrink_data(own: Program, _: torch.Tensor) -> None:
+    for one in own.net.parameters():
+        one.data.mul_(0.99)
+
+
+def damp(own: Program, _: torch.Tensor) -> None:
+    for state in own.optimizer.state.values():
+        state["momentum_buffer"].mul_(0.9)
+
+
+def count(own: Program, _: torch.Tensor) -> None:
+    own.count += 1
+    own.log.append(own.count)
+
+
+def lower(own: Program, _: torch.Tensor) -> None:
+    for group in own.optimizer.param_groups:
+        group["lr"] *= 0.9
+
+
+BODIES: dict[str, Body] = {
+    "averages weights": average,
+    "trains another network": train_side,
+    "shrinks weights": shrink,
+    "shrinks weights by .data": shrink_data,
+    "damps momentum": damp,
+    "steps a schedule": lambda own, _: own.schedule.step(),
+    "lowers the rate": lower,
+    "counts": count,
+    "averages inputs": lambda own, x: own.center.lerp_(x.mean(0), 0.1),
+    "evaluates": lambda own, x: own.net(x),
+}
+
+
+def trained(source: str, body: str, at: int | None = None) -> list[Any]:
+    """State behind a loop, which stops at a breakpoint at a step."""
+    own = Program()
+
+    def loop(batches: Any) -> None:
+        for x in batches(SOURCES[source]()):
+            own.optimizer.zero_grad()
+            (own.net(x) - x[:, :1]).pow(2).mean().backward()
+            own.optimizer.step()
+            BODIES[body](own, x)
+
+    if at is None:
+        loop(iter)
+        return own.state()
+    with nbd.watch(own.net, own.optimizer, runs=None) as dbg:
+        dbg.break_when(f"step >= {at}")
+        dbg.run(lambda: loop(dbg.batches))
+        assert dbg.wait(60)
+        dbg.clear_breakpoints()
+        with pytest.raises(nbd.LoopLeft):
+            dbg.run(steps=10_000)
+        assert not [one.title for one in dbg.history.notices if one.severity == "warning"]
+    return own.state()
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else bool(one == other)
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("source", SOURCES)
+def test_it_is_done_once(source: str, body: str) -> None:
+    plain = trained(source, body)
+    for at in (1, 12):
+        assert same(trained(source, body, at), plain), at
