@@ -139,6 +139,9 @@ class Checkpoint:
         self._check(session, strict)
         if restart_data:
             session.sampler.reset()
+        elif isinstance(session.sampler, LoopSampler):
+            # A list of samples that the loop has made longer is as long as it was.
+            session.sampler.seek(self.position, self.surroundings.restore)
         else:
             session.sampler.seek(self.position)
         session.lr_leader, session.lr_ratios, session.decay_leader, session.decay_ratios = (

@@ -218,7 +218,8 @@ class LoopSampler:
         made = self._pass
         return self._number, made is not None, 0 if made is None else made.read
 
-    def seek(self, position: LoopPosition) -> None:
+    def seek(self, position: LoopPosition, put_back: Callable[[], None] = lambda: None) -> None:
+        """Go to a position; `put_back` writes what its pass reads, where that begins again."""
         ahead, self._ahead = self._ahead or self._spent, None
         if ahead is not None and ahead.place == self._place() and ahead.is_behind(position):
             self._ahead = ahead._replace(before=position)
@@ -228,6 +229,7 @@ class LoopSampler:
         if moved or position.begun is not None:
             for start in (self._start, position.start, position.begun):
                 check_reread(start, self._passes)
+            put_back()
             self._go(position)
         if position.start is not None or position.begun is not None or self._first is None:
             if position.held is not None:
@@ -235,13 +237,12 @@ class LoopSampler:
             if position.begun is None:
                 # Else beginning the pass has drawn.
                 self._rng.seek(position.rng)
-        # Before the first pass, too: beginning it has drawn since.
-        again = position.ahead or position.start is None
+        again = position.ahead or position.start is None  # Beginning the first pass has drawn.
         self._order = order_of(self.loader) if again else None
 
     def go_back(self, position: LoopPosition, put_back: Callable[[], None]) -> None:
-        """Return to a position, where `put_back` writes what the loop holds of the data."""
-        self.seek(position)
+        """Return to a position; `put_back` writes what the loop holds of the data."""
+        self.seek(position, put_back)
         put_back()
         if self.read_ahead_again(position):
             put_back()
@@ -249,8 +250,7 @@ class LoopSampler:
     def read_ahead_again(self, position: LoopPosition) -> bool:
         """Read the batch behind a position that was just sought, if it was read ahead there.
 
-        The user's code may hold parts of the data, which were copied behind that batch and have
-        been put back: True if they are to be put back again.
+        True if parts of the data that code holds, put back already, are to be put back again.
         """
         if self._ahead is not None or self._pass is None:
             return False
