@@ -32,7 +32,7 @@ from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.looks import Looks
 from nbdebug.training.own_loop.meeting.handoff import Handoff
 from nbdebug.training.own_loop.others import OTHER, ByHand
-from nbdebug.training.own_loop.state.before_step import BeforeStep
+from nbdebug.training.own_loop.state.before_step import AtStop, BeforeStep
 from nbdebug.training.own_loop.state.loop_state import LoopState
 from nbdebug.training.own_loop.torch_calls import TorchCalls
 from nbdebug.training.own_loop.updates import LoopUpdates
@@ -58,9 +58,8 @@ class LoopBody(Handoff):
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__()
-        self.updates = LoopUpdates(
-            lambda: self._given[-1], lambda: self.repeats, lambda: self._state
-        )
+        given, repeats, state = lambda: self._given[-1], lambda: self.repeats, lambda: self._state
+        self.updates = LoopUpdates(given, repeats, state)
         self.calls = TorchCalls(self.updates, members_of(optimizer))
         self._loop: Loop | None = None
         self.step = self.planned = 0
@@ -75,7 +74,7 @@ class LoopBody(Handoff):
     def attach(self, loop: Loop, begun: Callable[[], None]) -> None:
         """Set the loop of the training, and what is called when the user's loop first begins."""
         self._loop, self._begun = loop, begun
-        self.updates.attach(loop)
+        self.updates.attach(loop, lambda: AtStop(loop.session))
 
     def close(self) -> None:
         self.calls.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +13,6 @@ from nbdebug.training.engine.gradients import Clipped
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.updating.step_body import Values
 from nbdebug.training.own_loop.gradient_marks import total_loss
-from nbdebug.training.own_loop.state.before_step import AtStop
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer
 
 MAX_STEPS_IN_TURN = 20
@@ -26,7 +26,7 @@ class UpdateNumbers:
         own_loss: the loss that the loop says, None where it says none.
         lr: learning rate of the update; watched: False on trial.
         divided_by: number by which the trainer divides the gradients of a step.
-        at_stop: what trains, where an update was left out at a breakpoint.
+        copied: copies what trains; at_stop: the copy where a breakpoint left an update out.
     """
 
     optimizers: list[WatchedOptimizer]
@@ -34,7 +34,8 @@ class UpdateNumbers:
     lr: float
     watched: bool
     divided_by: int
-    at_stop: AtStop | None = None
+    copied: Callable[[], Any]
+    at_stop: Any = None
     _loop: Loop | None
 
     @property
@@ -47,7 +48,7 @@ class UpdateNumbers:
         if stops:
             # What cannot be copied is undone by making the steps before again.
             with suppress(Exception):
-                self.at_stop = AtStop(self.loop.session)
+                self.at_stop = self.copied()
         return stops
 
     @property

@@ -62,9 +62,9 @@ class LoopUpdates(UpdateNumbers):
         self.validation = SeenValidation(state, repeats, batch, self.seen.calls)
         self.clear(False)
 
-    def attach(self, loop: Loop) -> None:
-        """Set the loop of the training, whose optimizers are watched."""
-        self._loop = loop
+    def attach(self, loop: Loop, copied: Callable[[], Any]) -> None:
+        """Set the loop of the training, whose optimizers are watched; see `UpdateNumbers`."""
+        self._loop, self.copied = loop, copied
         self.optimizers = found = watched_optimizers(loop.session)
         self.order.attach(loop, found)
         self.validation.attach(loop, found[0].parameters if len(found) == 1 else ())

@@ -137,13 +137,7 @@ class Checkpoint:
         """
         session = loop.session
         self._check(session, strict)
-        if restart_data:
-            session.sampler.reset()
-        elif isinstance(session.sampler, LoopSampler):
-            # A list of samples that the loop has made longer is as long as it was.
-            session.sampler.seek(self.position, self.surroundings.restore)
-        else:
-            session.sampler.seek(self.position)
+        self._seek(session.sampler, restart_data)
         session.lr_leader, session.lr_ratios, session.decay_leader, session.decay_ratios = (
             self.ratios
         )
@@ -171,6 +165,15 @@ class Checkpoint:
         if self.structure is not None:
             self.structure.restore()
         self.weights.check(session.model)
+
+    def _seek(self, sampler: Sampler, restart_data: bool) -> None:
+        if restart_data:
+            sampler.reset()
+        elif isinstance(sampler, LoopSampler):
+            # A list of samples that the loop has made longer is as long as it was.
+            sampler.seek(self.position, self.surroundings.restore)
+        else:
+            sampler.seek(self.position)
 
     def _restore_batches(self, sampler: Sampler, restart_data: bool) -> None:
         """Put back what a loop wrote into, and read the batch that it had read ahead of it."""

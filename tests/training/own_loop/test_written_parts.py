@@ -185,7 +185,7 @@ def test_it_goes_back(kind: str, act: str) -> None:
 def test_a_write_that_comes_too_late_is_refused_in_words() -> None:
     """An array that was taken for data, since nothing wrote into it for long."""
     torch.manual_seed(0)
-    held = [{"x": torch.randn(8, 4), "a": np.zeros(2)} for _ in range(40)]
+    held: list[dict[str, Any]] = [{"x": torch.randn(8, 4), "a": np.zeros(2)} for _ in range(40)]
     net = nn.Linear(4, 1)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     with nbd.watch(net, optimizer, runs=None) as dbg:

@@ -17,7 +17,7 @@ from nbdebug.training.engine.session import Session
 
 
 class AtStop:
-    """What trains, where an update is left out at a breakpoint: the body goes on behind it."""
+    """All that trains, where an update is left out at a breakpoint: the body goes on behind it."""
 
     def __init__(self, session: Session) -> None:
         self._session, seen = session, set[int]()
