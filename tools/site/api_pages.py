@@ -48,10 +48,9 @@ def _integrations() -> Iterator[str]:
 def _results() -> Iterator[str]:
     for info in pkgutil.walk_packages(results.__path__, "nbdebug.core.results."):
         if not info.ispkg and not info.name.rpartition(".")[2].startswith("_"):
-            told = [
-                one for one in (*nbdebug.__all__, *plugins.__all__) if _lives_in(one, info.name)
-            ]
-            yield f".. automodule:: {info.name}\n   :members:\n   :exclude-members: {', '.join(told)}"
+            names = (*nbdebug.__all__, *plugins.__all__)
+            told = ", ".join(name for name in names if _lives_in(name, info.name))
+            yield f".. automodule:: {info.name}\n   :members:\n   :exclude-members: {told}"
 
 
 def _lives_in(name: str, module: str) -> bool:

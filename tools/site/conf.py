@@ -48,7 +48,7 @@ html_show_sphinx = False
 
 
 def escape_keywords(*given: Any) -> None:
-    """Show `**controls` in a docstring as it is written; to reStructuredText it begins bold text."""
+    """Show `**controls` in a docstring as it is written, which would begin bold text."""
     lines: list[str] = given[-1]
     lines[:] = [re.sub(r"\*\*(?=\w)", r"\\*\\*", line) for line in lines]
 

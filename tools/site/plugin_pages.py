@@ -51,7 +51,7 @@ def page(kind: Kind, plugin: Plugin) -> str:
     title = getattr(plugin, "title", "") or getattr(plugin, "label", "") or f"`{plugin.name}`"
     parts = [
         "---\norphan: true\n---",
-        f"# {title}",
+        f"# {title} ({kind.folder.removesuffix('s')})",
         f"[{kind.title}](../../docs/{kind.folder}.md) / `{plugin.name}`",
         _paragraphs(why),
         *kind.write(plugin),
