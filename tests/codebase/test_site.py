@@ -90,6 +90,13 @@ def test_every_check_that_finds_a_fault_tells_what_to_do() -> None:
     assert "Remedies" in sections(page(CHECKS, CHECKS.plugins["features"]))
 
 
+def test_a_remedy_that_is_put_together_is_whole() -> None:
+    (text,) = remedies(CHECKS.plugins["mixed_targets"])
+
+    assert text.startswith("Give each target the weight of its sample: ")
+    assert text.endswith("for inputs l * x + (1 - l) * x[other].")
+
+
 def test_every_rule_shows_what_it_says_and_its_remedies() -> None:
     for name, rule in RULES.plugins.items():
         symptom = symptoms()[name]

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from nbdebug.checks.base import Check
 from nbdebug.controls.base import Control
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.core.plugins import discover
 from nbdebug.core.results.checks.check_result import CHECKLIST_STEPS
 from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.probes.base import Probe
 from nbdebug.rules.base import Rule
+from tools.docs_tables import own
 from tools.site.control_specs import control_specs
 from tools.site.sources import module_of, remedies, thresholds
 
@@ -37,12 +38,12 @@ class Kind:
     @property
     def plugins(self) -> dict[str, Plugin]:
         """The classes that come with nbdebug, by name."""
-        return {plugin.name: plugin for plugin in _own(f"nbdebug.{self.folder}", self.base)}
+        return _by_name(f"nbdebug.{self.folder}", self.base)
 
 
 @cache
-def _own(package: str, base: type) -> tuple[Plugin, ...]:
-    return tuple(one for one in discover(package, base) if one.__module__.startswith("nbdebug."))
+def _by_name(package: str, base: type[Any]) -> dict[str, Plugin]:
+    return {plugin.name: plugin for plugin in own(package, base)}
 
 
 def page(kind: Kind, plugin: Plugin) -> str:
@@ -53,7 +54,7 @@ def page(kind: Kind, plugin: Plugin) -> str:
         "---\norphan: true\n---",
         f"# {title} ({kind.folder.removesuffix('s')})",
         f"[{kind.title}](../../docs/{kind.folder}.md) / `{plugin.name}`",
-        _paragraphs(why),
+        _plain(why),
         *kind.write(plugin),
         *_thresholds(plugin),
         *_measured(kind.folder, plugin.name, " ".join(alarms.split())),
@@ -78,14 +79,15 @@ def _quoted(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
-def _paragraphs(text: str) -> str:
-    # Angle brackets outside of code would be tags.
-    return re.sub(r"(?m)^(?=[#>])", r"\\", text)
+def _plain(text: str) -> str:
+    """A text in which only code in backticks is markup."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part[:1] == "`" else re.sub(r"([*<])", r"\\\1", part) for part in parts)
 
 
 def _table(rows: Sequence[tuple[str, str]], head: tuple[str, str] = ("property", "value")) -> str:
-    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {a} | {b.replace('|', chr(92) + '|')} |" for a, b in rows)])
+    lines = [f"| {name} | {value} |" for name, value in (head, *rows)]
+    return "\n".join([lines[0], "|---|---|", *lines[1:]])
 
 
 def _thresholds(plugin: Plugin) -> Iterator[str]:
@@ -195,7 +197,7 @@ def _check(plugin: type[Check]) -> Iterator[str]:
     yield _table(rows)
     yield f'```python\ndbg.check("{plugin.name}")\n```'
     if said := remedies(plugin):
-        listed = "\n".join(f"- {text}" for text in said)
+        listed = "\n".join(f"- {_plain(text)}" for text in said)
         what = "One of these, by what is seen; … stands for a name or a number."
         yield f"## Remedies\n\n{what}\n\n{listed}"
 
@@ -223,11 +225,6 @@ def _rule(plugin: type[Rule]) -> Iterator[str]:
         if symptom.remedies:
             listed = "\n".join(f"- {_remedy(one)}" for one in symptom.remedies)
             yield f"## Remedies\n\n{listed}"
-
-
-def _plain(text: str) -> str:
-    """The text of a made-up example, whose names may look like markup."""
-    return re.sub(r"([*<])", r"\\\1", text)
 
 
 def _remedy(remedy: Remedy) -> str:

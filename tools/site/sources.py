@@ -35,7 +35,8 @@ def thresholds(plugin: type) -> list[Threshold]:
     source = inspect.getsource(module)
     comments = _comments(source)
     tree = ast.parse(source)
-    bodies = [node.body for node in tree.body if _defines(node, plugin)]
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    bodies = [node.body for node in classes if node.name == plugin.__name__]
     found = [
         Threshold(name, value, comments.get(line, ""))
         for body, owner in ((*bodies, plugin), (tree.body, module))
@@ -43,10 +44,6 @@ def thresholds(plugin: type) -> list[Threshold]:
         if (value := _number_text(getattr(owner, name, None)))
     ]
     return list({one.name: one for one in reversed(found)}.values())[::-1]
-
-
-def _defines(node: ast.stmt, plugin: type) -> bool:
-    return isinstance(node, ast.ClassDef) and node.name == plugin.__name__
 
 
 def _constants(body: list[ast.stmt]) -> Iterator[tuple[str, int]]:
@@ -91,7 +88,8 @@ def remedies(plugin: type) -> list[str]:
 
 def _says_something(text: str) -> bool:
     """Tell a sentence from a part of one."""
-    return not text.startswith((GAP, " ")) and len(text.replace(GAP, "").split()) > 1
+    is_part = text.startswith((GAP, " ")) or text.endswith(" ")
+    return not is_part and len(text.replace(GAP, "").split()) > 1
 
 
 def _remedies(module: ModuleType, seen: list[ModuleType]) -> Iterator[str]:
@@ -136,6 +134,9 @@ def _assigned(tree: ast.Module) -> dict[str, list[ast.expr]]:
             for target in node.targets:
                 for name, value in _bound(target, node.value):
                     known.setdefault(name, []).append(value)
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            values = known.setdefault(node.target.id, [])
+            values += [ast.BinOp(value, node.op, node.value) for value in values[-1:]]
         if isinstance(node, ast.FunctionDef):
             returned = [one.value for one in ast.walk(node) if isinstance(one, ast.Return)]
             known.setdefault(f"{node.name}()", []).extend(one for one in returned if one)
