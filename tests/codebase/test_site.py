@@ -132,6 +132,15 @@ def test_rules_and_probes_lead_to_each_other() -> None:
     assert "](../probes/activations.md)" in page(RULES, RULES.plugins["dead_units"])
 
 
+@EACH
+def test_the_table_of_a_kind_leads_to_every_page(kind: Kind, staged: Path) -> None:
+    text = (staged / "docs" / f"{kind.folder}.md").read_text(encoding="utf-8")
+    table = text[text.index("written by `make docs`") : text.rindex("<!-- /")]
+    linked = re.findall(rf"\| \[`\w+`\]\(\.\./reference/{kind.folder}/(\w+)\.md\) \|", table)
+
+    assert sorted(linked) == sorted(kind.plugins)
+
+
 def test_names_in_a_guide_lead_to_their_pages(staged: Path) -> None:
     guide = (staged / "docs" / "checklist.md").read_text(encoding="utf-8")
     named = re.findall(r"\]\(\.\./reference/(\w+)/(\w+)\.md\)", guide)
@@ -171,7 +180,8 @@ def test_the_sidebar_has_every_page_once() -> None:
 def test_every_public_name_is_in_the_reference(staged: Path) -> None:
     import nbdebug
 
-    text = "".join(path.read_text() for path in (staged / "reference" / "api").glob("*.rst"))
+    pages = (staged / "reference" / "api").glob("*.rst")
+    text = "".join(path.read_text(encoding="utf-8") for path in pages)
     errors = {name for name in nbdebug.__all__ if name.endswith(("Error", "Stopped", "LoopLeft"))}
 
     assert ".. automodule:: nbdebug.errors" in text

@@ -46,16 +46,25 @@ def _integrations() -> Iterator[str]:
 
 
 def _results() -> Iterator[str]:
-    for info in pkgutil.walk_packages(results.__path__, "nbdebug.core.results."):
-        if not info.ispkg and not info.name.rpartition(".")[2].startswith("_"):
-            names = (*nbdebug.__all__, *plugins.__all__)
-            told = ", ".join(name for name in names if _lives_in(name, info.name))
-            yield f".. automodule:: {info.name}\n   :members:\n   :exclude-members: {told}"
+    root = "nbdebug.core.results."
+    for info in pkgutil.walk_packages(results.__path__, root):
+        names = ", ".join(_own_classes(info.name))
+        if names and not info.ispkg:
+            title = info.name.removeprefix(root)
+            yield f"{title}\n{'-' * len(title)}"
+            yield f".. automodule:: {info.name}\n   :members: {names}"
 
 
-def _lives_in(name: str, module: str) -> bool:
-    """Tell if a public name, which has a place of its own, is defined in a module."""
-    return getattr(vars(importlib.import_module(module)).get(name), "__module__", "") == module
+def _own_classes(module: str) -> list[str]:
+    """Public classes that a module defines, without those that have a place of their own."""
+    told = {*nbdebug.__all__, *plugins.__all__}
+    found = vars(importlib.import_module(module)).items()
+    return [
+        name
+        for name, value in found
+        if isinstance(value, type) and value.__module__ == module
+        and not name.startswith("_") and name not in told
+    ]  # fmt: skip
 
 
 # Title, first line and directives of each page.

@@ -31,7 +31,9 @@ default_role = "code"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
-autodoc_typehints = "description"
+# With types, one argument a line where they are many.
+autodoc_typehints = "signature"
+maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
 # Of the trainers the one that no extra brings.

@@ -16,7 +16,7 @@ from tools.site.plugin_pages import KINDS, ROOT, page
 
 PYTHON_BLOCK = re.compile(r"```python\n(.*?)```", re.S)
 LINK = re.compile(r"(\]\()(?!https?:|mailto:|#)([^)#\s]+)")
-NAME = re.compile(r"(?<!\[)`([a-z_]+)`(?!\])")
+NAME = re.compile(r"(?<!\[)`([a-z_][a-z0-9_]*)`(?!\])")
 # Kinds whose names are links on a page, the first one first; other pages have rules and checks.
 NAMED_KINDS = {
     "controls.md": ("controls",),
