@@ -12,7 +12,7 @@ SPREAD := -n $(WORKERS) --dist loadgroup
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SOURCES := pyproject.toml constraints.txt tools/install
 
-.PHONY: lab test quick most cov soak check build binder notebooks bench docs picture alarms clean
+.PHONY: lab test quick most cov soak check build binder notebooks bench docs site picture alarms clean
 
 lab: .venv/installed-lab
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(JUPYTER_ARGS) $(NOTEBOOK)
@@ -59,6 +59,10 @@ binder: .venv/installed-test
 
 docs: .venv/installed-test
 	$(BIN)/python -m tools.docs_tables
+
+# The documentation site, offline; ARGS=--execute runs the notebooks first.
+site: .venv/installed-test
+	$(QUIET) $(BIN)/python -m tools.site $(ARGS)
 
 picture: .venv/installed-test
 	$(BIN)/python -m tools.dashboard_picture

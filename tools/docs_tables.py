@@ -28,7 +28,7 @@ def controls() -> str:
     """One row for every control that comes with nbdebug."""
     rows = [
         f"| {control.label} | `{control.name}` | {_summary(control)} |"
-        for control in _own("nbdebug.controls", Control)
+        for control in own("nbdebug.controls", Control)
     ]
     return "\n".join(["| in the dashboard | in Python | what it is |", "|---|---|---|", *rows])
 
@@ -37,7 +37,7 @@ def probes() -> str:
     """One row for every probe that comes with nbdebug."""
     rows = [
         f"| `{probe.name}` | {_summary(probe)} | {_when(probe)} |"
-        for probe in _own("nbdebug.probes", Probe)
+        for probe in own("nbdebug.probes", Probe)
     ]
     return "\n".join(["| probe | what it measures | when |", "|---|---|---|", *rows])
 
@@ -47,7 +47,7 @@ def checks() -> str:
     rows = [
         f"| {check.step} | `{check.name}` | {_summary(check)} "
         f"| {'by name' if check.expensive else ''} |"
-        for check in sorted(_own("nbdebug.checks", Check), key=lambda one: (one.step, one.order))
+        for check in sorted(own("nbdebug.checks", Check), key=lambda one: (one.step, one.order))
     ]
     return "\n".join(["| step | check | what it looks at | |", "|---|---|---|---|", *rows])
 
@@ -56,7 +56,7 @@ def rules() -> str:
     """One row for every rule that comes with nbdebug."""
     rows = [
         f"| `{rule.name}` | {rule.title} | {_summary(rule)} |"
-        for rule in _own("nbdebug.rules", Rule)
+        for rule in own("nbdebug.rules", Rule)
     ]
     return "\n".join(["| rule | finding | what it means |", "|---|---|---|", *rows])
 
@@ -66,7 +66,7 @@ def exporters() -> str:
     rows = [
         f"| `{exporter.name}` | {f'`{exporter.suffix}`' if exporter.suffix else ''} "
         f"| {_summary(exporter)} |"
-        for exporter in _own("nbdebug.runs.exporters", Exporter)
+        for exporter in own("nbdebug.runs.exporters", Exporter)
     ]
     return "\n".join(["| format | suffix | what is written |", "|---|---|---|", *rows])
 
@@ -103,7 +103,8 @@ def write(path: Path, page: Mapping[str, str], command: str = COMMAND) -> None:
     path.write_text(render(path.read_text("utf-8"), page, command), "utf-8")
 
 
-def _own(package: str, base: type[T]) -> list[type[T]]:
+def own(package: str, base: type[T]) -> list[type[T]]:
+    """Classes of a package that come with nbdebug, in the order of the dashboard."""
     found = discover(package, base)
     return [plugin for plugin in found if plugin.__module__.startswith("nbdebug.")]
 

@@ -22,13 +22,13 @@ from nbdebug.debugger.attached.attached import Attached
 from nbdebug.debugger.own_loop.watch import Watch
 from tests.problems import blobs, tiny_mlp
 from tools import docs_tables
+from tools.site.staging import markdown_pages, python_blocks
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = markdown_pages()
 GUIDES = [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
 
-BLOCK = re.compile(r"```python\n(.*?)```", re.S)
 # Files and folders in backticks.
 PATH = re.compile(r"`((?:[\w.-]+/)*(?:[\w-]+/|[\w-]+\.(?:py|md|ipynb|toml|txt)))`")
 PLACES = (ROOT, ROOT / "nbdebug", ROOT / "docs", ROOT / "tests")
@@ -40,11 +40,6 @@ FOREIGN = ("nbdebug-checkpoints/", "my_package/", "pyproject.toml")
 
 def text(page: Path) -> str:
     return page.read_text(encoding="utf-8")
-
-
-def blocks(page: Path) -> list[str]:
-    """Blocks of Python in a page."""
-    return [code.replace("%%nbd\n", "") for code in BLOCK.findall(text(page))]
 
 
 def named(page: Path) -> str:
@@ -122,7 +117,7 @@ def test_names_of_the_debugger_and_of_the_package_exist(page: Path, dbg: nbd.Deb
 def test_keywords_exist(page: Path) -> None:
     controls = {control.name for control in discover("nbdebug.controls", Control)}
     own = {"epsilon", "why", "steps", "epochs", "at"}
-    for code in blocks(page):
+    for code in python_blocks(page):
         for call in ast.walk(ast.parse(code)):
             if isinstance(call, ast.Call) and ast.unparse(call.func) in ("dbg.set", "dbg.fork"):
                 assert {word.arg for word in call.keywords} <= controls | own
@@ -131,15 +126,15 @@ def test_keywords_exist(page: Path) -> None:
 # Of the packages of trainers, when they are imported.
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=named)
+@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=named)
 def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    needed = set(re.findall(r"^import (\w+)", "\n".join(blocks(page)), re.MULTILINE))
+    needed = set(re.findall(r"^import (\w+)", "\n".join(python_blocks(page)), re.MULTILINE))
     for package in needed & TRAINERS:
         pytest.importorskip(package)
         # Trainers warn of much that a page does not tell.
         warnings.simplefilter("ignore")
     monkeypatch.chdir(tmp_path)
-    if "runs" in "".join(blocks(page)):
+    if "runs" in "".join(python_blocks(page)):
         monkeypatch.setenv("NBDEBUG_RUNS", str(tmp_path / "runs.db"))
     (X, y), (Xv, yv) = blobs(seed=7), blobs(seed=8)
     space: dict[str, Any] = {
@@ -152,7 +147,7 @@ def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     made.run(steps=100)
     space["dbg"] = made
     try:
-        for code in blocks(page):
+        for code in python_blocks(page):
             program = compile(code, named(page), "exec")
             if "try_remedy" in code:
                 with examples.sick()["learning rate far too small"].debugger() as sick:
