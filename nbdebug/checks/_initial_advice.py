@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.model.module.forward import tensors_of
+from nbdebug.model.module.hooks import after_forward
 from nbdebug.model.precision import wide
 
 LARGE_MEAN = 5.0
@@ -15,6 +19,8 @@ LARGE_MEAN = 5.0
 SHIFTED_RATIO = 2.0
 # Of the standard deviation of PyTorch's weights.
 WIDE_RATIO = 3.0
+# Of the root of the mean square: no activation, norm or mean of PyTorch makes it grow so.
+GROWTH = 4.0
 # PyTorch's recurrent matrices have a spectral radius of 0.6, the identity of 1.
 MAX_RADIUS, DOUBLINGS = 1.1, 8
 WEIGHED = (
@@ -47,6 +53,9 @@ def advice(context: CheckContext, ratio: float, of_mean: float) -> str:
     growing = growing_state(context.model)
     if growing:
         return f"{usual}, but {growing}"
+    between = growing_between(context)
+    if between:
+        return f"{usual}, but {between}"
     if of_mean > max(SHIFTED_RATIO, ratio / 2):
         return (
             f"{usual}, but the mean output alone has {of_mean:.2g} times the loss of chance: the "
@@ -91,6 +100,38 @@ def growing_state(model: nn.Module) -> str:
                     f"(reinit), or by nn.init.eye_({key}); clip the gradients."
                 )
     return ""
+
+
+def growing_between(context: CheckContext) -> str:
+    """Text on values that grow far between two layers, by an operation there; "" without."""
+    seen: list[tuple[str, float, float]] = []
+
+    def note(name: str, _: nn.Module, inputs: Any, output: Any) -> None:
+        first = next(tensors_of(inputs), None)
+        if first is not None and first.is_floating_point() and isinstance(output, torch.Tensor):
+            seen.append((name, _size(first), _size(output)))
+
+    layers = [(n, m) for n, m in context.model.named_modules() if isinstance(m, WEIGHED)]
+    hooks = [after_forward(module, partial(note, name)) for name, module in layers]
+    try:
+        outputs = context.outputs(context.inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    ends = [*seen[1:], ("the outputs", _size(outputs), 0.0)] if seen else []
+    for (before, _, gave), (after, given, _) in zip(seen, ends, strict=True):
+        if gave > 0 and given > GROWTH * gave:
+            return (
+                f"between {before} and {after} the values grow {given / gave:.3g} times, from a "
+                f"size of {gave:.2g} to {given:.2g}: an operation there multiplies them, such as a "
+                "sum over neighbours, places or features that is not divided by their number. "
+                "Take the mean, or normalise (of a graph: divide by the degrees)."
+            )
+    return ""
+
+
+def _size(tensor: torch.Tensor) -> float:
+    return float(wide(tensor.detach()).square().mean().sqrt())
 
 
 def _radius(weight: torch.Tensor) -> float:

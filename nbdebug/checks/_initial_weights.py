@@ -18,6 +18,8 @@ ERRORS, FEW_ERRORS = 5.0, 3.0
 MAX_TIMES = 10.0
 # Standard deviations that transformers, vision networks and embeddings begin with.
 USUAL_STDS = (0.02, 0.01, 1.0)
+# PyTorch writes once to a bias that it makes.
+FRESH_WRITES = 1
 Layer = nn.Linear | _ConvNd | nn.RNNBase | nn.MultiheadAttention | nn.Embedding
 LAYERS = (nn.Linear, _ConvNd, nn.RNNBase, nn.MultiheadAttention, nn.Embedding)
 
@@ -86,6 +88,32 @@ def trained_before(model: nn.Module) -> str:
         return ""
     broad = float(wide(weight.detach()).std()) > MAX_TIMES * (3 * weight[0].numel()) ** -0.5
     return "" if broad or is_new(last, new_norms(model)) else name
+
+
+def loaded(model: nn.Module) -> str:
+    """Name of the first layer with weights that were trained and loaded; "" without one.
+
+    Its weights are as no usual initialisation draws them, and its bias was written to after it was
+    made and holds numbers of its own, of another spread than the weights: an own initialisation
+    sets it to one number, or draws all parameters alike.
+    """
+    for name, layer in model.named_modules():
+        bias = getattr(layer, "bias", None)
+        if not isinstance(layer, nn.Linear | _ConvNd) or not isinstance(bias, torch.Tensor):
+            continue
+        written = bias._version > FRESH_WRITES and len(bias) > 1
+        if not (written and is_large(layer)) or is_new(layer):
+            continue
+        weight = wide(layer.weight.detach())
+        if _is_even(weight, [float(weight.abs().max())]):
+            continue
+        own, spread = float(wide(bias.detach()).std()), float(weight.std())
+        if spread > MAX_TIMES * (3 * weight[0].numel()) ** -0.5:
+            continue
+        error = min(ERRORS / math.sqrt(2 * len(bias)), 0.5)
+        if own > 0 and abs(own / max(spread, 1e-30) - 1) > error:
+            return str(name)
+    return ""
 
 
 def _is_drawn(rows: torch.Tensor) -> bool:

@@ -18,7 +18,7 @@ from nbdebug.checks._constant import (
 )
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._initial_advice import advice, widest
-from nbdebug.checks._initial_weights import trained_before
+from nbdebug.checks._initial_weights import loaded, trained_before
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome, Verdict
 
@@ -140,8 +140,10 @@ def _why_trained(context: CheckContext) -> str:
     """Sentence on weights that were trained already; "" for initial ones."""
     if context.step:
         return "training has started; Reset to run this check."
-    name = trained_before(context.model)
-    return f"the weights of the frozen layer {name} were trained before." if name else ""
+    if name := trained_before(context.model):
+        return f"the weights of the frozen layer {name} were trained before."
+    name = loaded(context.model)
+    return f"the weights of {name} were trained before, and loaded." if name else ""
 
 
 def _without_reward(loss: float, chance: float) -> Outcome:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
 
 import torch
 
 from nbdebug.checks._class_targets import ClassTargets, class_targets, labels_of
 from nbdebug.checks._constant import output_range_of
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._free_outputs import loss_of_outputs
 from nbdebug.checks._model_calls import ModelCall, WatchedStep, batch_tensors, watched_step
 from nbdebug.checks._number_targets import NumberTargets, number_targets
 from nbdebug.checks._reachable import reachable
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
-from nbdebug.model.module.forward import tensors_of, with_leaves
 from nbdebug.model.precision import wide
 
 STEPS = 40
@@ -173,7 +172,9 @@ def _lowest(context: CheckContext, step: WatchedStep) -> float | None:
     best = math.nan
     for _ in range(STEPS):
         torch.set_rng_state(state)
-        loss = _of_outputs(context, call, [m.outputs(f) for m, f in zip(models, free, strict=True)])
+        loss = loss_of_outputs(
+            context, call, [m.outputs(f) for m, f in zip(models, free, strict=True)]
+        )
         best = float(loss.detach())
         if not loss.requires_grad or not math.isfinite(best):
             return None
@@ -189,7 +190,7 @@ def _lowest(context: CheckContext, step: WatchedStep) -> float | None:
             for model, b, f in zip(models, begin, free, strict=True)
         ]
         with torch.no_grad():
-            far.append(float(_of_outputs(context, call, there)))
+            far.append(float(loss_of_outputs(context, call, there)))
     if any(map(math.isnan, far)) or not far[1] <= far[0] < min(best, 0.0):
         return None
     if math.isinf(far[0]) or math.isinf(far[1]):
@@ -199,29 +200,3 @@ def _lowest(context: CheckContext, step: WatchedStep) -> float | None:
 
 def _limits(context: CheckContext, call: ModelCall, place: int) -> tuple[float, float]:
     return output_range_of(context, lambda: [call.again(context)[place]])
-
-
-def _of_outputs(context: CheckContext, call: ModelCall, free: list[torch.Tensor]) -> torch.Tensor:
-    """The loss of a step whose model returns free outputs, and computes none.
-
-    What the model is given otherwise, as by a loop that calls it again, it computes.
-    """
-    inputs = [one.shape for one in call.inputs]
-    by_id = {id(old): new for old, new in zip(call.found, free, strict=True)}
-
-    def replaced(*args: Any, **named: Any) -> Any:
-        if [one.shape for one in tensors_of((args, named))] != inputs:
-            return computed(*args, **named)
-        return with_leaves(call.outputs, lambda leaf: by_id.get(id(leaf), leaf))
-
-    context.train()
-    own = vars(context.model)
-    kept, computed = own.get("forward"), context.model.forward
-    own["forward"] = replaced
-    try:
-        loss: torch.Tensor = context.evaluate(context.batch)[0]
-    finally:
-        del own["forward"]
-        if kept is not None:
-            own["forward"] = kept
-    return loss

@@ -28,6 +28,7 @@ OVER_ONE = {
     "log_softmax": "always 0", "normalize": "1 or -1", "cosine_similarity": "1 or -1",
     "std": "0 or NaN", "var": "0 or NaN",
 }  # fmt: skip
+OVER = "is taken over an axis of length 1"
 WITHOUT_DIM = ("cross_entropy", "layer_norm", "group_norm")
 # Place of `dim` among the arguments where the function has no Python signature.
 PLACES = {"softmax": 1, "log_softmax": 1, "cosine_similarity": 2, "std": 1, "var": 1}
@@ -89,9 +90,10 @@ class UnitAxis(Check):
         (name, line), calls = faults[0]
         where = f" ({line})" if line else ""
         gives = "0 whatever the output is" if name == "cross_entropy" else OVER_ONE.get(name, "")
+        over = "has one value in each group" if name == "group_norm" else OVER
         return Outcome(
             "warning" if calls.inside else "fail",
-            f"{name}{where} is taken over an axis of length 1: it is {gives or 'constant'}",
+            f"{name}{where} {over}: it is {gives or 'constant'}",
             "an axis of at least 2 elements", _remedy(name),
         )  # fmt: skip
 
@@ -113,7 +115,7 @@ class UnitAxis(Check):
         name = single[0]
         return Outcome(
             "warning",
-            f"{name} in a step of the loop is taken over an axis of length 1: it is "
+            f"{name} in a step of the loop {OVER}: it is "
             f"{OVER_ONE.get(name, 'constant')}",
             "an axis of at least 2 elements", _remedy(name),
         )  # fmt: skip
@@ -139,6 +141,11 @@ def _remedy(name: str) -> str:
         return "Give the model one output per class, or use BCEWithLogitsLoss for one output."
     if "softmax" in name or name == "softmin":
         return "Use a sigmoid for one channel, or give `dim` the axis of the classes."
+    if name == "group_norm":
+        return (
+            "Give GroupNorm fewer groups (num_groups), of several channels each; for a vector of "
+            "features use LayerNorm."
+        )
     return "Give it the axis of the features, or remove it."
 
 

@@ -169,3 +169,40 @@ def test_frozen_layers_that_were_trained_have_no_loss_of_chance(weights: float) 
     others = (2.5 * (1 - X[:, 0])).long().clamp(max=4)
     found = row(model, others, CE)
     assert found.status == ("not_applicable" if weights == 1 else "fail"), found.seen
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_weights_that_were_trained_and_loaded_have_no_loss_of_chance(scale: float) -> None:
+    """A body from a training, and a new head on its wide features."""
+    torch.manual_seed(0)
+    trained = nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 8))
+    with torch.no_grad():
+        for one in trained.parameters():
+            # Sparse changes, as training makes them.
+            one.add_(scale * torch.randn_like(one) * (torch.rand_like(one) < 0.2))
+    body = nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 8))
+    body.load_state_dict(trained.state_dict())
+    model = nn.Sequential(body, nn.ReLU(), nn.Linear(8, 5))
+    inputs = torch.randn(N, 12, generator=torch.Generator().manual_seed(1))
+    found = result_of("initial_loss", model, (inputs, CLASSES), CE, batch_size=64)
+    assert found.status == "not_applicable"
+    assert "trained before, and loaded" in found.seen
+
+
+def test_values_that_an_operation_between_layers_multiplies_are_located() -> None:
+    class Summing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.second, self.last = (
+                nn.Linear(a, b) for a, b in ((12, 16), (16, 16), (16, 5))
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = 30 * torch.relu(self.first(x))
+            return self.last(30 * torch.relu(self.second(h)))  # type: ignore[no-any-return]
+
+    inputs = torch.randn(N, 12, generator=torch.Generator().manual_seed(1))
+    found = result_of("initial_loss", Summing(), (inputs, CLASSES), CE, batch_size=64)
+    assert found.status == "fail"
+    assert "between first and second the values grow" in found.remedy

@@ -216,3 +216,10 @@ def test_a_warning_alone_is_no_proof() -> None:
         dbg.check("affine", "unit_axis")
         dbg.run(steps=5)
         assert "failed_check" not in [one.name for one in dbg.findings]
+
+
+def test_groups_of_one_value_are_told_to_be_fewer() -> None:
+    model = mlp(nn.GroupNorm(8, 8), nn.Linear(8, 1), out=8)
+    found = result_of("unit_axis", model, (X, TWO), step_fn=squared)
+    assert "has one value in each group" in found.seen
+    assert "num_groups" in found.remedy

@@ -265,3 +265,25 @@ def test_steps_without_data_are_seen() -> None:
         dbg.wait(20)
         rates = dbg.history.frame("average_rate/average")["average_rate/average"].dropna()
         assert rates.to_numpy()[1:] == pytest.approx(1e-4, rel=0.05)
+
+
+@pytest.mark.parametrize(("decay", "named"), [(0.99999, True), (0.9, False)])
+def test_one_that_is_validated_is_named_while_it_trains(decay: float, named: bool) -> None:
+    model = network()
+    average = copy.deepcopy(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with nbd.watch(model, optimizer, runs=None) as dbg:
+        for _ in dbg.epochs(8):
+            for inputs, labels in dbg.batches(BATCHES):
+                optimizer.zero_grad()
+                functional.cross_entropy(model(inputs), labels).backward()
+                optimizer.step()
+                with torch.no_grad():
+                    for kept, now in zip(average.parameters(), model.parameters(), strict=True):
+                        kept.lerp_(now, 1 - decay)
+            with torch.no_grad():
+                dbg.log(val_loss=functional.cross_entropy(average(X), Y).item())
+            if dbg.history.status.step >= 280:
+                assert not dbg.history.status.finished
+                assert bool(found(dbg)) == named
+                break

@@ -89,6 +89,14 @@ def ratio_to_itself(model: nn.Module, batch: Any) -> torch.Tensor:
     return loss
 
 
+def unheld_variance(model: nn.Module, batch: Any) -> torch.Tensor:
+    """A likelihood without the logarithm of the variance that the model predicts."""
+    inputs, targets = batch
+    mean, log_variance = model(inputs).unbind(1)
+    loss: torch.Tensor = (torch.exp(-log_variance) * (targets[:, 0] - mean) ** 2).mean()
+    return loss
+
+
 def index_bootstrap(model: nn.Module, batch: Any) -> torch.Tensor:
     now, then, actions, rewards = batch
     with torch.no_grad():
@@ -162,6 +170,9 @@ LOSS: Mapping[str, SickSetup] = {
     ),
     "a sample that trains no encoder": SickSetup(
         "detached_samples", Coder, regression, settings={"step_fn": coded}
+    ),
+    "a variance that nothing holds": SickSetup(
+        "unheld_outputs", lambda: mlp(out=2), regression, settings={"step_fn": unheld_variance}
     ),
     "indices in place of values": SickSetup(
         "index_arithmetic",
