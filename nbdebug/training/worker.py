@@ -14,7 +14,7 @@ from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.examining import AskChecks
 from nbdebug.core.commands.loops import LogValues
 from nbdebug.core.commands.queue import CommandQueue, Ticket, closed_error
-from nbdebug.core.commands.running import Close, Run, SetControl, WatchProbe
+from nbdebug.core.commands.running import Close, SetControl, WatchProbe, has_goal
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.records import Attendance, Notice
 from nbdebug.errors import ClosedError, LoopLeft, NonFiniteError, TaskStopped
@@ -164,7 +164,7 @@ class Worker:
                 f"The run was ended by the command {command.name} before it was done. Training is "
                 "where that command put it."
             )
-            error = kind(text) if _has_goal(ticket.command) else None
+            error = kind(text) if has_goal(ticket.command) else None
             self._answers.append((ticket, None, error))
         self._running = []
 
@@ -248,15 +248,17 @@ class Worker:
             return False
         training.timeline.record_event(None)
         training.timeline.undo_outside()
-        told = left_out_notice(step, "A batch was excluded", str(error), error)
-        training.history.add_notice(told)
+        training.history.add_notice(
+            left_out_notice(step, "A batch was excluded", str(error), error)
+        )
         return True
 
     def _stop_on_error(self, error: BaseException) -> None:
         training, step = self._training, self._training.session.step
         if not isinstance(error, NonFiniteError):
             why = noted(error, training.session, training.loop.part or training.loop.batch)
-            training.run.stop(exception_notice(error, step, *self._origin(error), why), error)
+            if not training.loop.body.raises(error):
+                training.run.stop(exception_notice(error, step, *self._origin(error), why), error)
         elif self._exclude_batch(error):
             pass
         elif not training.loop.body.attended:
@@ -288,10 +290,6 @@ class Worker:
         if failure is None or failure.error is not error:
             return "", ""
         return f"in the {failure.part} after step {step - 1}", failure.remedy
-
-
-def _has_goal(command: Command) -> bool:
-    return not isinstance(command, Run) or (command.steps, command.epochs) != (None, None)
 
 
 def _target(command: SetControl) -> tuple[str, frozenset[Any]]:

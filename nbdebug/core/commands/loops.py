@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from nbdebug.core.attributes import attribute, has
 from nbdebug.core.commands.base import Command, FromAfar, OnRanks
 from nbdebug.errors import ArgumentError
 
@@ -46,6 +47,6 @@ def checked_values(values: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, value in values.items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise ArgumentError(f"{name!r:.80} is no name of a series, such as val_accuracy.")
-        if getattr(value, "numel", lambda: 1)() != 1 or not hasattr(value, "__float__"):
+        if attribute(value, "numel", lambda: 1)() != 1 or not has(value, "__float__"):
             raise ArgumentError(f"{name} is {value!r:.80}: expected a number.")
     return values

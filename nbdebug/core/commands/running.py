@@ -139,3 +139,8 @@ class ReestimateBatchNorm(Command):
     def from_form(cls, form: Form) -> Self:
         """Create the command; the form has no fields."""
         return cls(form.who)
+
+
+def has_goal(command: Command) -> bool:
+    """True for a command that ends by itself."""
+    return not isinstance(command, Run) or (command.steps, command.epochs) != (None, None)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nbdebug.core.attributes import attribute
+
 MAX_EVIDENCE = 12
 SCHEMA_VERSION = 1
 
@@ -21,8 +23,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Sequence):
         return [plain(one) for one in value]
     # Numbers of NumPy and torch.
-    item = getattr(value, "item", None)
-    return plain(item()) if callable(item) and getattr(value, "ndim", 1) == 0 else str(value)
+    item = attribute(value, "item", None)
+    return plain(item()) if callable(item) and attribute(value, "ndim", 1) == 0 else str(value)
 
 
 def thinned(values: Sequence[float], count: int = MAX_EVIDENCE) -> list[float | None]:

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.rnn import PackedSequence
 
+from nbdebug.core.attributes import attribute
 from nbdebug.errors import DataError, LossError
 
 LossFn = Callable[[Any, Any], torch.Tensor]
@@ -40,7 +41,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
         return batch.to(device, non_blocking=True)
     if type(batch) is tuple and all(map(partial(_is_on, device), batch)):
         return batch
-    if callable(getattr(batch, "to", None)) and not isinstance(batch, type):
+    if callable(attribute(batch, "to", None)) and not isinstance(batch, type):
         # Of a shallow copy, since many objects move in place.
         moved: Any = batch if isinstance(batch, PackedSequence) else copy.copy(batch)
         result = moved.to(device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import types
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.core.attributes import attribute
 from nbdebug.model.source_code import (
     LIBRARIES,
     cells_bound,
@@ -155,7 +156,8 @@ class _Walk:
 
     def _dict(self, place: str, value: dict[Any, Any]) -> None:
         self._parts(place, value)
-        self.enter(place, getattr(value, "default_factory", None))
+        if isinstance(value, defaultdict):
+            self.enter(place, value.default_factory)
         for key, part in list(value.items()):
             self.enter(f"{place}[{key!r}]", part, partial(value.__setitem__, key))
 
@@ -193,7 +195,7 @@ class _Walk:
 
     def _holder(self, place: str, value: Any, held: Iterable[str]) -> None:
         for name in held:
-            part = getattr(value, name, None)
+            part = attribute(value, name, None)
             if type(part) is int:
                 bind = partial(setattr, value, name)
                 self._found.append(Reached(f"{place}.{name}", part, bind))
@@ -211,7 +213,7 @@ class _Walk:
             self.enter(f"{place}[{number}]", part)
 
     def _object(self, place: str, value: Any) -> None:
-        inside = getattr(value, "__dict__", {})
+        inside = attribute(value, "__dict__", {})
         if is_of_library(type(value)):
             self._counters(place, value)
             if self._records is not None and fills_by_chance(value):
@@ -225,7 +227,7 @@ class _Walk:
             return
         self.enter(type(value).__name__, type(value))
         for name in slots(type(value)):
-            self.enter(f"{place}.{name}", getattr(value, name, None))
+            self.enter(f"{place}.{name}", attribute(value, name, None))
         for name, part in list(inside.items()):
             self.enter(f"{place}.{name}", part, partial(inside.__setitem__, name))
 
@@ -234,7 +236,7 @@ class _Walk:
         for one in type(value).__mro__:
             for name in COUNTERS.get(f"{one.__module__}.{one.__name__}", ()):
                 self._see(
-                    f"{place}.{name}", getattr(value, name, None), partial(setattr, value, name)
+                    f"{place}.{name}", attribute(value, name, None), partial(setattr, value, name)
                 )
 
     def _function(self, place: str, function: types.FunctionType) -> None:
@@ -270,7 +272,7 @@ class _Walk:
         """Enter what a function of a library decorates, such as one under `torch.no_grad()`."""
         held = [content(cell) for cell in function.__closure__ or ()]
         held += [part for each in held if isinstance(each, Mapping) for part in each.values()]
-        for value in (getattr(function, "__wrapped__", None), *held):
+        for value in (attribute(function, "__wrapped__", None), *held):
             if isinstance(value, types.FunctionType | types.MethodType | partial):
                 self.enter(place, value)
 

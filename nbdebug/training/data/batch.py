@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
+from nbdebug.core.attributes import attribute
 from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import leaves, to_device
@@ -186,7 +187,7 @@ def _lengths(batch: Any) -> list[int]:
         return [length for part in batch.values() for length in _lengths(part)]
     if isinstance(batch, tuple | list):
         return [length for part in batch for length in _lengths(part)]
-    found = (getattr(batch, name, None) for name in COUNT_ATTRIBUTES)
+    found = (attribute(batch, name, None) for name in COUNT_ATTRIBUTES)
     return [value for value in found if type(value) is int][:1]
 
 

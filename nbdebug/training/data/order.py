@@ -14,6 +14,7 @@ from torch.utils.data import (
     SequentialSampler,
 )
 
+from nbdebug.core.attributes import attribute
 from nbdebug.training.data.sources import begin_epoch
 
 MAX_LISTED_INDICES = 8_000_000
@@ -51,7 +52,7 @@ def order_of(data: Any, ready: bool = False) -> Order:
     in its order.
     """
     if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
-        drop_last = bool(getattr(data, "drop_last", False))
+        drop_last = bool(attribute(data, "drop_last", False))
         return Order(not ready, drop_last, None, False, False, begin_epoch())
     batches = data.batch_sampler
     # Not isinstance: a subclass may make other batches.

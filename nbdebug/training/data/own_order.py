@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+from nbdebug.core.attributes import attribute, has
 from nbdebug.errors import CheckpointError, DataError
 from nbdebug.model.state.reachable import generators_of
 from nbdebug.model.state.values.copier import ValueCopier, attributes_of
@@ -187,7 +188,7 @@ def _write(parts: list[Any], state: State) -> None:
         for name, kept in values.items():
             if isinstance(kept, Unchanged):
                 continue
-            now = getattr(part, name, MISSING)
+            now = attribute(part, name, MISSING)
             restored = kept.restored(now, done)
             if restored is not now and restored is not MISSING:
                 setattr(part, name, restored)
@@ -221,7 +222,7 @@ def _functions_of(sampler: Any) -> FunctionRecords:
 def _may_have(part: Any, name: str) -> bool:
     """Tell if an object gets an attribute of a name only when it is read, from its own code."""
     codes = (function.__code__ for _, function in functions_of([type(part)]))
-    return hasattr(part, name) or any(name in code.co_names for code in codes)
+    return has(part, name) or any(name in code.co_names for code in codes)
 
 
 def _parts(sampler: Any) -> list[Any]:
@@ -232,7 +233,7 @@ def _parts(sampler: Any) -> list[Any]:
 
 
 def _samplers(sampler: Any) -> Iterator[Any]:
-    if not hasattr(sampler, "__dict__"):
+    if not has(sampler, "__dict__"):
         return
     yield sampler
     for name, value in attributes_of(sampler):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nbdebug.core.attributes import attribute, has
 from nbdebug.errors import DataError
 
 
@@ -35,7 +36,7 @@ class RowsPart:
     def __init__(self, values: Any, dtype: torch.dtype, name: str) -> None:
         self._values, self._dtype, self._name = values, dtype, name
         self.length = len(values)
-        self._together = hasattr(values, "shape") and hasattr(values, "dtype")
+        self._together = has(values, "shape") and has(values, "dtype")
 
     def rows(self, indices: torch.Tensor) -> torch.Tensor:
         """Read rows [B, ...]."""
@@ -77,12 +78,12 @@ def make_part(value: Any, dtype: torch.dtype, name: str) -> Part:
         _check_dense(value, name)
         check_rows(value.ndim, name)
         return TensorPart(value.detach())
-    if hasattr(value, "to_numpy"):
+    if has(value, "to_numpy"):
         value = value.to_numpy()
     known = isinstance(value, np.ndarray | list | tuple | str | bytes)
-    if not known and hasattr(value, "__getitem__") and hasattr(value, "__len__"):
-        check_rows(len(getattr(value, "shape", (1,))), name)
-        check_numbers(getattr(value, "dtype", None), name)
+    if not known and has(value, "__getitem__") and has(value, "__len__"):
+        check_rows(len(attribute(value, "shape", (1,))), name)
+        check_numbers(attribute(value, "dtype", None), name)
         return RowsPart(value, dtype, name)
     try:
         array = np.asarray(value)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
+from nbdebug.core.attributes import attribute, has
 from nbdebug.errors import DataError
 from nbdebug.training.data.batch import CountSamples, count_samples
 from nbdebug.training.data.parts import Part, TensorPart, make_part
@@ -109,7 +110,7 @@ class _OneItem:
 
 def samples_of(dataset: Any, indices: list[int]) -> list[Any]:
     """Samples of a dataset, read together if it can."""
-    together = getattr(dataset, "__getitems__", None)
+    together = attribute(dataset, "__getitems__", None)
     if callable(together):
         return list(together(indices))
     return [dataset[index] for index in indices]
@@ -159,9 +160,9 @@ def _source(data: Any, dtype: torch.dtype, name: str, count: CountSamples) -> So
     if isinstance(data, tuple | list):
         return _from_arrays(data, dtype, name)
     if not (_is_array(data) or isinstance(data, str | bytes | Mapping | Set)):
-        if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+        if has(data, "__getitem__") and has(data, "__len__"):
             return DatasetSource(data, default_collate)
-        if hasattr(data, "__iter__"):
+        if has(data, "__iter__"):
             return StreamSource(data, default_collate, count, begin_epoch(data))
     raise DataError(
         f"{name} is a {type(data).__name__}: expected (X, y) of tensors, arrays or DataFrames, "
@@ -205,7 +206,7 @@ def _from_batches(batches: list[Any], name: str, count: CountSamples) -> Dataset
 def _is_sample(item: Any) -> bool:
     """Tell if an item is one sample: a part of it is a number."""
     parts = item if isinstance(item, tuple | list) else ()
-    return any(isinstance(part, int | float) or getattr(part, "ndim", 1) == 0 for part in parts)
+    return any(isinstance(part, int | float) or attribute(part, "ndim", 1) == 0 for part in parts)
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -221,12 +222,12 @@ def _is_ready_batch(item: Any) -> bool:
     plain = isinstance(item, int | float | complex | str | bytes | np.generic)
     if plain or _is_array(item) or item is None:
         return False
-    return callable(getattr(item, "to", None)) or not hasattr(item, "__getitem__")
+    return callable(attribute(item, "to", None)) or not has(item, "__getitem__")
 
 
 def begin_epoch(*objects: Any) -> Callable[[int], None]:
     """Return a function that tells samplers and datasets the number of an epoch."""
-    told = [one.set_epoch for one in objects if callable(getattr(one, "set_epoch", None))]
+    told = [one.set_epoch for one in objects if callable(attribute(one, "set_epoch", None))]
 
     def begin(epoch: int) -> None:
         for set_epoch in told:
@@ -251,7 +252,7 @@ def _from_arrays(arrays: Sequence[Any], dtype: torch.dtype, name: str) -> Tensor
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, torch.Tensor | np.ndarray) or hasattr(value, "to_numpy")
+    return isinstance(value, torch.Tensor | np.ndarray) or has(value, "to_numpy")
 
 
 def batch_size_of(data: Any) -> int | None:

@@ -28,6 +28,9 @@ class OwnUpdate:
     def read_again(self, before: Any) -> bool:
         return False
 
+    def raises(self, error: BaseException) -> bool:
+        return False
+
     def is_ready(self) -> bool:
         return True
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from nbdebug.core.attributes import attribute
 from nbdebug.model.module.sharded import is_freed
 from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, is_plain
 from nbdebug.model.state.values.kept import (
@@ -210,9 +211,9 @@ def is_constant(value: Any) -> bool:
 
 def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
     """Attributes of an object, in its `__dict__` and its slots."""
-    yield from getattr(value, "__dict__", {}).items()
+    yield from attribute(value, "__dict__", {}).items()
     for name in slots(type(value)):
-        part = getattr(value, name, MISSING)
+        part = attribute(value, name, MISSING)
         if part is not MISSING:
             yield name, part
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nbdebug.core.attributes import attribute
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.values.places import slots
 
@@ -196,7 +197,7 @@ class KeptContainer(Kept):
         # Copies of keys that are objects, which move by themselves.
         self.held_keys: list[Kept] = []
         self.simple = False
-        self.maxlen = getattr(value, "maxlen", None)
+        self.maxlen = value.maxlen if isinstance(value, deque) else None
 
     def restored(self, current: Any, done: Done) -> Any:
         if id(self) in done:
@@ -273,7 +274,7 @@ def write_attributes(held: Any, parts: dict[str, Kept], done: Done, exact: bool 
             now = held._modules.get(name, MISSING)
         if now is MISSING and name in slotted:
             # Nothing else: a property of that name is code of the user's.
-            now = getattr(held, name, MISSING)
+            now = attribute(held, name, MISSING)
         value = part.restored(now, done)
         if value is now or value is MISSING:
             continue

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nbdebug.core.attributes import attribute
 from nbdebug.model.source_code import is_of_library, used_names
 
 GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
@@ -35,7 +36,7 @@ ABSENT: Any = object()
 def functions_in(member: Any) -> list[types.FunctionType]:
     """Functions of a member of a class: a method, of any kind, or a property."""
     names = ("__func__", "fget", "fset", "func", "__wrapped__")
-    found = [member, *(getattr(member, name, None) for name in names)]
+    found = [member, *(attribute(member, name, None) for name in names)]
     return [one for one in found if isinstance(one, types.FunctionType)]
 
 
@@ -129,7 +130,7 @@ def hooks_by_name(value: Any) -> list[tuple[str, dict[int, Any]]]:
     if isinstance(value, torch.Tensor):
         found = [(name, getattr(value, name, None)) for name in HOOKS_OF_TENSORS]
         return [(name, hooks) for name, hooks in found if hooks]
-    inside = getattr(value, "__dict__", {})
+    inside = attribute(value, "__dict__", {})
     if isinstance(value, nn.Module):
         return [(name, hooks) for name in HOOKS_OF_MODULES if (hooks := inside.get(name))]
     return [
@@ -184,7 +185,7 @@ def handlers_of(log: logging.Logger) -> Iterator[logging.Handler]:
 
 def fills_by_chance(value: Any) -> bool:
     """True for a cached function of the user's that draws numbers or reads what may change."""
-    function = getattr(value, "__wrapped__", None)
+    function = attribute(value, "__wrapped__", None)
     if not isinstance(value, CACHE) or not isinstance(function, types.FunctionType):
         return False
     if is_of_library(function):

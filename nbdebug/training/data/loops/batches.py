@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from nbdebug.core.attributes import attribute
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.loops.positions import Updates
 
@@ -53,7 +54,7 @@ def form(batch: Any) -> Any:
         return type(batch), tuple((key, form(part)) for key, part in batch.items())
     if isinstance(batch, list | tuple):
         return type(batch), tuple(form(part) for part in batch)
-    shape = getattr(batch, "shape", None)
+    shape = attribute(batch, "shape", None)
     return type(batch), None if shape is None else str(shape), str(getattr(batch, "dtype", ""))
 
 
@@ -128,7 +129,7 @@ class SizedPass:
         indices = list(islice(self._indices, size))
         if not indices or (self._batches.drop_last and len(indices) < size):
             raise StopIteration
-        together = getattr(loader.dataset, "__getitems__", None)
+        together = attribute(loader.dataset, "__getitems__", None)
         samples = together(indices) if together else [loader.dataset[i] for i in indices]
         # A sampler that met its end may have drawn there.
         self.read += min(len(indices) + 1, size)

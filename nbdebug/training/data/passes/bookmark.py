@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from nbdebug.core.attributes import attribute
 from nbdebug.errors import DataError
 from nbdebug.model.state.model_state import RngState
 from nbdebug.model.state.values.copier import ValueCopier
@@ -88,7 +89,7 @@ class Marks:
 
 def offers_state(data: Any) -> bool:
     """Tell if an object of data can go on from a state dict, as those of torchdata."""
-    return all(callable(getattr(data, name, None)) for name in ("state_dict", "load_state_dict"))
+    return all(callable(attribute(data, name, None)) for name in ("state_dict", "load_state_dict"))
 
 
 def copied_state(data: Any) -> Kept | None:

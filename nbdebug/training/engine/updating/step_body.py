@@ -65,6 +65,9 @@ class StepBody(Protocol):
     def attended(self) -> bool:
         """False if training must not pause by itself, since nobody could let it go on."""
 
+    def raises(self, error: BaseException) -> bool:
+        """Raise an error where who makes the steps waits; False if training is to pause for it."""
+
     def is_ready(self) -> bool:
         """Tell if a step can be made now."""
 

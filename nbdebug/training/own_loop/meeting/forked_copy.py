@@ -23,6 +23,7 @@ class ForkedCopy:
     """
 
     closed: bool
+    cut: bool
 
     def __init__(self) -> None:
         self._change = threading.Condition()
@@ -40,3 +41,17 @@ class ForkedCopy:
             self._home.check()
         except ClosedError as error:
             self._answer = error
+
+    @property
+    def attended(self) -> bool:
+        """False if training must not pause by itself, since nobody could let it go on."""
+        return True
+
+    def raises(self, error: BaseException) -> bool:
+        """Let a loop that nobody attends raise an error where it waits for a batch, if it does."""
+        with self._change:
+            waits = not self.attended and self._state in ("begins", "waits")
+            if waits:
+                self._state, self._answer, self.cut = "between", error, True
+                self._change.notify_all()
+            return waits
