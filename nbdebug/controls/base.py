@@ -55,6 +55,14 @@ class Control(ABC):
             A note for the user, or "".
         """
 
+    def put_back(self, session: TrainingState, value: Any) -> None:
+        """Apply a value that was in force before, such as when training is rewound.
+
+        Raises:
+            ControlValueError: it is not possible any more.
+        """
+        self.apply(session, self.validate(session, value))
+
     def series(self, session: TrainingState) -> float:
         """The current value as a number for plots; NaN if the value is not a number."""
         value = self.read(session)

@@ -60,6 +60,11 @@ class ScheduleKind(Control):
     def validate(self, session: TrainingState, value: Any) -> str:
         return choice(self.name, value, _kinds(session))
 
+    def put_back(self, session: TrainingState, value: str) -> None:
+        # A scheduler that only a loop steps goes back with its variables.
+        if value != USER_SCHEDULE or USER_SCHEDULE in _kinds(session):
+            super().put_back(session, value)
+
     def apply(self, session: TrainingState, value: str) -> str:
         schedule = session.schedule
         if value == USER_SCHEDULE and schedule.own is None:

@@ -208,7 +208,7 @@ class ControlSet:
             value = values[control.name]
             if control.read(self._session) != value:
                 try:
-                    control.apply(self._session, control.validate(self._session, value))
+                    control.put_back(self._session, value)
                 except ControlValueError as error:
                     refused[control.name] = error
 

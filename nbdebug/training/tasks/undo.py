@@ -83,8 +83,8 @@ def _set_back(training: Training, edit: Edit) -> str:
     controls, edits = training.controls, training.timeline.edits
     changes: list[ControlChange] = []
     # One value is applied or not; of several, those before a refused one are put back.
-    whole = training.timeline.rolled_back(keep=True) if len(commands) > 1 else controls.silent()
-    with whole:
+    several = len(commands) > 1
+    with training.timeline.rolled_back(keep=True, steps=False) if several else controls.silent():
         for command in commands:
             changes.append(controls.apply(command))
             if changes[-1].status == "refused":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -81,21 +82,26 @@ class Rerun:
         return ReplayResult(base.step, step, compared, difference)
 
     @contextmanager
-    def rolled_back(self, keep: bool) -> Iterator[Checkpoint]:
-        """Roll training back to its present state on exit; with `keep`, only after an exception."""
+    def rolled_back(self, keep: bool, steps: bool = True) -> Iterator[Checkpoint]:
+        """Roll training back to its present state on exit; with `keep`, only after an exception.
+
+        Args:
+            steps: steps are made inside, so that data has to be read again.
+        """
         loop, controls = self._loop, self._controls
         present = Checkpoint.capture(loop, controls, len(self._edits.events))
-        with controls.trials(), loop.session.sampler.keep_everything(), controls.silent():
+        data = loop.session.sampler.keep_everything() if steps else nullcontext()
+        with controls.trials(), data, controls.silent():
             try:
                 yield present
             except BaseException:
-                self._end_trial(present, False)
+                self._end_trial(present, False, steps)
                 raise
-            self._end_trial(present, keep)
+            self._end_trial(present, keep, steps)
 
-    def _end_trial(self, present: Checkpoint, keep: bool) -> None:
+    def _end_trial(self, present: Checkpoint, keep: bool, steps: bool) -> None:
         sampler = self._loop.session.sampler
-        if isinstance(sampler, LoopSampler):
+        if steps and isinstance(sampler, LoopSampler):
             sampler.end_trial(keep)
         if not keep:
             present.restore(self._loop, self._controls)

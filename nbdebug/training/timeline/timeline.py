@@ -34,6 +34,7 @@ from nbdebug.training.timeline.uncopied_notice import UncopiedNotice
 
 FLIGHT_RECORD_STEPS, DAMAGED = 5, "The checkpoint is damaged, or of another training"
 Target = tuple[int, int]  # A step, and the number of events before it.
+Rolled = AbstractContextManager[Checkpoint]
 
 
 class Timeline:
@@ -277,14 +278,13 @@ class Timeline:
         """
         here = self._loop.session.step, len(self.edits.events)
         with self.rolled_back() as present:
-            first = self.pool.checkpoints[0]
-            found = self._rerun.run(first, here, progress, observer=observer)
+            found = self._rerun.run(self.pool.checkpoints[0], here, progress, observer=observer)
             now = Checkpoint.capture(self._loop, self._controls)
         return replace(found, end_equal=now.equals(present))
 
-    def rolled_back(self, keep: bool = False) -> AbstractContextManager[Checkpoint]:
-        """Roll training back to its present state on exit; with `keep`, only after an exception."""
-        return self._rerun.rolled_back(keep)
+    def rolled_back(self, keep: bool = False, steps: bool = True) -> Rolled:
+        """Roll training back to its present state on exit; see `Rerun`."""
+        return self._rerun.rolled_back(keep, steps)
 
     def _rerun_to(
         self, target: Target, progress: TaskProgress, back: int = 0, **options: Any

@@ -127,3 +127,21 @@ def test_no_look_takes_a_batch(name: str, act: str) -> None:
     plain = trained(SOURCES[name])
     for at in (4, 12):
         assert same(trained(SOURCES[name], ACTS[act], at), plain)
+
+
+@pytest.mark.parametrize("name", ["a generator", "zip"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"clip_mode": "norm", "clip_threshold": 0.1},
+        {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.1},
+    ],
+)
+def test_a_change_of_several_controls_is_undone(name: str, changes: dict[str, Any]) -> None:
+    def act(dbg: Any) -> None:
+        before = {one: dbg.controls[one] for one in changes}
+        dbg.set(**changes)
+        dbg.undo()
+        assert {one: dbg.controls[one] for one in changes} == before
+
+    assert same(trained(SOURCES[name], act), trained(SOURCES[name]))
