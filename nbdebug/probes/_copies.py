@@ -20,11 +20,11 @@ class WeightCopy:
     """Some weights of a copy, each with the one of the model that it is of.
 
     Attributes:
-        name: of the copy.
+        name: of the copy; module: the copy, where it is a network.
     """
 
-    def __init__(self, name: str, pairs: list[Pair]) -> None:
-        self.name = name
+    def __init__(self, name: str, pairs: list[Pair], module: nn.Module | None = None) -> None:
+        self.name, self.module = name, module
         every = max(len(pairs) // MAX_TENSORS, 1)
         self._pairs = pairs[::every]
 
@@ -48,7 +48,7 @@ def copies(session: TrainingState) -> list[WeightCopy]:
         inner = {id(one) for one in module.parameters()}
         pairs = None if known & inner else _of_module(module, wholes)
         if pairs:
-            found.append(WeightCopy(name, pairs))
+            found.append(WeightCopy(name, pairs, module))
             known |= inner
     for name, reads in _groups(session, known).items():
         pairs = _matched(reads, _trained(session.model))

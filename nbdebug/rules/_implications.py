@@ -62,6 +62,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "few_updates",
     ),
     "falling_reward": NO_PROGRESS,
+    "stale_target": NO_PROGRESS,
     "lost_batches": (
         *NO_PROGRESS, "oscillating", "few_updates", "updates_too_small", "missed_class",
         "constant_output",

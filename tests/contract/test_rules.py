@@ -108,6 +108,7 @@ def test_every_rule_has_a_sick_training() -> None:
     of_trainers = {
         "few_epochs",
         "falling_reward",
+        "stale_target",
         "kept_by_reference",
         "impossible_metric",
         "log_hides_nan",

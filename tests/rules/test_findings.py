@@ -70,6 +70,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "slow_rank",
         "failed_check",
         "falling_reward",
+        "stale_target",
         "kept_by_reference",
         "impossible_metric",
         "log_hides_nan",
