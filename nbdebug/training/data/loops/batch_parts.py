@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
+from torch.utils.data import Dataset, Sampler
 
 from nbdebug.model.state.copying import SIMPLE_TYPES
 from nbdebug.model.state.values.copier import CONTAINER_TYPES, attributes_of
@@ -47,10 +49,15 @@ def parts_of(batch: Any) -> Parts:
                 found.others.append(value)
         elif isinstance(value, tuple | frozenset):
             waiting += reversed(list(value))
-        elif isinstance(value, CONTAINER_TYPES) or is_own_object(value):
+        elif isinstance(value, CONTAINER_TYPES) or _is_of_batch(value):
             found.others.append(value)
             waiting += reversed(_inside(value))
     return found
+
+
+def _is_of_batch(value: Any) -> bool:
+    """True for an object of the user's that holds data, and not what gives it or learns from it."""
+    return is_own_object(value) and not isinstance(value, Dataset | Sampler | nn.Module)
 
 
 def _inside(value: Any) -> list[Any]:

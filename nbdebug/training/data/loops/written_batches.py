@@ -10,6 +10,7 @@ import torch
 
 from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import DataError
+from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy
 from nbdebug.model.state.values.kept_data import may_be_written
@@ -20,6 +21,8 @@ from nbdebug.training.data.loops.written_parts import PartCopy, WrittenParts
 # Batches of a loader after which one that nothing was written into is data, and which tensors are
 # compared so long, since a write by way of `.data` has no number.
 FIRST_BATCHES, MAX_COMPARED_BYTES = 9, 2**24
+# Parts of a batch that are looked at in each step, though nothing was written into the first ones.
+MAX_WALKED = 500
 TOO_LATE = (
     "The loop writes into its batches, and no copy holds what a tensor of {:,.1f} MB held before: "
     "steps from there on cannot be made again. Write into a copy, such as x = x.clone()."
@@ -67,15 +70,15 @@ class WrittenBatches:
         self._met: dict[int, _Met] = {}
         self._given, self._written, self._unseen = 0, False, False
         self._last: Any = None
-        self._parts = WrittenParts()
+        self._parts, self._is_data = WrittenParts(), False
 
     @contextmanager
     def seen(self, batch: Any) -> Iterator[None]:
         """Context in which a step of the loop works with a batch."""
         loader = self._loader()
         if loader is not self._last:
-            self._last, self._given = loader, 0
-        parts = Parts([], []) if makes_anew(loader) else parts_of(batch)
+            self._last, self._given, self._is_data = loader, 0, False
+        parts = Parts([], []) if makes_anew(loader) else self._parts_of(batch)
         held = _whole(parts.tensors)
         for one in held:
             self._meet(one)
@@ -90,6 +93,15 @@ class WrittenBatches:
             self._given += 1
             if self._given == FIRST_BATCHES:
                 self._see_data()
+
+    def _parts_of(self, batch: Any) -> Parts:
+        if self._is_data:
+            # Nobody wrote into the first of them, and a walk through one takes long.
+            return Parts(list(tensors_of(batch)), [])
+        parts = parts_of(batch)
+        early = self._is_early(self._parts.written)
+        self._is_data = not early and len(parts.others) > MAX_WALKED
+        return parts
 
     def _see_data(self) -> None:
         """Take what nothing was written into for data."""
