@@ -250,3 +250,144 @@ def test_nothing_that_is_asked_for_moves_the_place_of_a_source(name: str, act: s
     plain = trained(SOURCES[name])
     for at in (4, 10):
         assert trained(SOURCES[name], ACTS[act], at) == plain
+
+
+def of_a_thread_on_the_way(losses: list[float], act: Callable[[Any], Any] | None) -> Any:
+    """Numbers of batches and weights, where a thread puts some in the middle of a step or look."""
+    torch.manual_seed(0)
+    model = nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    held, go, put = queue.Queue[Any](), threading.Event(), threading.Event()
+    numbers = list[int]()
+
+    def fill() -> None:
+        for part in PARTS[:6]:
+            held.put(part)
+        go.wait(60)
+        for part in PARTS[6:]:
+            held.put(part)
+        held.put(None)
+        put.set()
+
+    def loop(batches: Any) -> None:
+        for number, x in batches(iter(held.get, None)):
+            optimizer.zero_grad()
+            if number == 4:
+                go.set()
+                put.wait(60)
+            loss = model(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            numbers.append(number)
+
+    threading.Thread(target=fill, daemon=True).start()
+    if act is None:
+        loop(iter)
+    else:
+        with nbd.watch(model, optimizer, runs=None) as dbg:
+            dbg.break_when("step >= 4")
+            dbg.run(lambda: loop(dbg.batches))
+            assert dbg.wait(60)
+            dbg.clear_breakpoints()
+            act(dbg)
+            with pytest.raises(nbd.LoopLeft):
+                dbg.run(steps=10_000)
+    return numbers, [p.tolist() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("act", ["a check", "all checks", "a breakpoint"])
+def test_what_another_thread_puts_into_a_queue_stays_there(act: str) -> None:
+    losses, plain = list[float](), list[float]()
+    found = of_a_thread_on_the_way(losses, ACTS[act])
+    assert found == of_a_thread_on_the_way(plain, None)
+    assert losses == plain
+
+
+def answered(act: Callable[[Any], Any] | None) -> Any:
+    """Losses and notices of a loop whose body takes answers from another thread."""
+    torch.manual_seed(0)
+    model = nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    asked, answers = queue.Queue[Any](), queue.Queue[Any]()
+    losses = list[float]()
+
+    def work() -> None:
+        while (number := asked.get()) is not None:
+            answers.put(1 + 0.1 * number)
+
+    def loop(batches: Any) -> None:
+        for number, x in batches(PARTS):
+            asked.put(number)
+            optimizer.zero_grad()
+            loss = model(x * answers.get()).square().mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+
+    threading.Thread(target=work, daemon=True).start()
+    if act is None:
+        loop(iter)
+        told = ""
+    else:
+        with nbd.watch(model, optimizer, runs=None) as dbg:
+            dbg.break_when("step >= 4")
+            dbg.run(lambda: loop(dbg.batches))
+            assert dbg.wait(60)
+            dbg.clear_breakpoints()
+            with suppress(nbd.NbdebugError):
+                act(dbg)
+            with pytest.raises(nbd.LoopLeft):
+                dbg.run(steps=10_000)
+            told = " ".join(notice.text for notice in dbg.history.notices)
+    asked.put(None)
+    return losses, told
+
+
+@pytest.mark.parametrize("act", ["all checks", "a breakpoint", "a rewind"])
+def test_a_queue_of_another_thread_is_refused_by_name(act: str) -> None:
+    losses, told = answered(ACTS[act])
+    assert losses == answered(None)[0]
+    assert "a Queue of several threads, which cannot be put back" in told
+
+
+def counted_by_method(act: Callable[[Any], Any] | None) -> list[int]:
+    """Numbers of batches of a loop that knows of its source only how to add to it."""
+    torch.manual_seed(0)
+    model = nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    numbers = list[int]()
+
+    def made() -> Made:
+        held = collections.deque(PARTS)
+        return iter(lambda: held.popleft() if held else None, None), held.append, int
+
+    source, put, _ = made()
+    assert put is not None
+
+    def loop(batches: Any) -> None:
+        for number, x in batches(source):
+            optimizer.zero_grad()
+            model(x).square().mean().backward()
+            optimizer.step()
+            numbers.append(number)
+            if number in AGAIN:
+                put((number + 20, x + 0.1))
+
+    if act is None:
+        loop(iter)
+        return numbers
+    with nbd.watch(model, optimizer, runs=None) as dbg:
+        dbg.break_when("step >= 4")
+        dbg.run(lambda: loop(dbg.batches))
+        assert dbg.wait(60)
+        dbg.clear_breakpoints()
+        act(dbg)
+        with pytest.raises(nbd.LoopLeft):
+            dbg.run(steps=10_000)
+    return numbers
+
+
+@pytest.mark.parametrize("act", ["all checks", "a breakpoint"])
+def test_what_is_reached_by_a_method_alone_goes_back(act: str) -> None:
+    assert counted_by_method(ACTS[act]) == counted_by_method(None)

@@ -216,8 +216,7 @@ class LoopSampler:
         return LoopPosition(*self._place(), self._start, self._rng.position(), held)
 
     def _place(self) -> tuple[int, bool, int]:
-        made = self._pass
-        return self._number, made is not None, 0 if made is None else made.read
+        return self._number, self._pass is not None, 0 if self._pass is None else self._pass.read
 
     def seek(self, position: LoopPosition, put_back: Callable[[], None] = lambda: None) -> None:
         """Go to a position; `put_back` writes what its pass reads, where that begins again."""

@@ -54,7 +54,7 @@ def some_batches(session: Session) -> Iterator[Any]:
     if body is not None and not body.repeats:
         yield to_device(body.passing()[0], session.device)
         return
-    if body is not None and body.loop.batch is not None and session.sampler.reads_once:
+    if body is not None and body.loop.batch is not None and body.sampler.reads_once:
         yield to_device(body.loop.batch.data, session.device)
         return
     source = session.source
@@ -83,7 +83,7 @@ def read_ahead(session: Session) -> BaseException | None:
         What reading raised.
     """
     body = session.body
-    if body is None or not body.repeats or not session.sampler.reads_once:
+    if body is None or not body.repeats or not body.sampler.reads_once:
         return None
     try:
         while not body.is_ready():

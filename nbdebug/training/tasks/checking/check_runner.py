@@ -36,6 +36,7 @@ from nbdebug.training.tasks.checking.check_data import (
 )
 from nbdebug.training.tasks.checking.silence import silenced
 
+Draw = Callable[[], list[Any]]
 NO_BATCH = "the loop reads its data itself: there is no batch to look at."
 
 
@@ -83,23 +84,18 @@ class CheckRunner:
         draws = any(check.runs_model for check in checks)
         failure = read_ahead(self._session) if draws else None
         guard = StateGuard(self._session)
+        draw: Draw = partial(self._draw, failure, guard) if draws else list
         with guard.each_look():
-            return self._run(
-                checks, progress, guard, partial(self._draw, failure) if draws else None
-            )
+            return self._run(checks, progress, guard, draw)
 
     def _run(
-        self,
-        checks: Sequence[Check],
-        progress: TaskProgress,
-        guard: StateGuard,
-        draw: Callable[[StateGuard], list[Any]] | None,
+        self, checks: Sequence[Check], progress: TaskProgress, guard: StateGuard, draw: Draw
     ) -> CheckReport:
         before = self._history.results.of(CheckReport, CheckReport())
         known = {result.name: result for result in before}
         batches, self._left = [], ""
         try:
-            batches = [] if draw is None else draw(guard)
+            batches = draw()
         except LoopLeft as error:
             # No loop runs: its first steps are computed again without it.
             self._left = str(error)
