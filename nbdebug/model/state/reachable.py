@@ -28,6 +28,7 @@ from nbdebug.model.state.values.iterators import RESTORED_TYPES
 from nbdebug.model.state.values.places import (
     ABSENT,
     GENERATOR_TYPES,
+    OWNED_TYPES,
     attributes_of_parameters,
     content,
     fill,
@@ -36,6 +37,7 @@ from nbdebug.model.state.values.places import (
     handlers_of,
     held_by,
     hooks_of,
+    owner_of,
     parts_of_process,
     put,
     set_in_class,
@@ -62,7 +64,7 @@ HOLDERS = {
 }
 
 # Numbers that users read as a count; all else of such an object is none of ours.
-COUNTERS = {"tqdm.std.tqdm": ("n", "last_print_n")}
+COUNTERS = {"tqdm.std.tqdm": ("n", "last_print_n"), "queue.Queue": ("unfinished_tasks",)}
 
 
 def reachable(
@@ -126,8 +128,8 @@ class _Walk:
             elif isinstance(value, types.MethodType):
                 self.enter(place, value.__func__)
                 self.enter(f"{place}.self", value.__self__)
-            elif isinstance(value, types.MethodWrapperType | memoryview):
-                self.enter(place, value.obj if isinstance(value, memoryview) else value.__self__)
+            elif isinstance(value, OWNED_TYPES):
+                self.enter(place, owner_of(value))
             elif isinstance(value, partial):
                 self._parts(place, (value.func, *value.args, *value.keywords.values()))
             elif bind is not None and is_carried(value):
@@ -214,6 +216,8 @@ class _Walk:
 
     def _object(self, place: str, value: Any) -> None:
         inside = attribute(value, "__dict__", {})
+        if self._records is not None and self._records.leaves(place, value):
+            return
         if is_of_library(type(value)):
             self._counters(place, value)
             if self._records is not None and fills_by_chance(value):
@@ -222,8 +226,7 @@ class _Walk:
             self.enter(place, inside.get("__wrapped__"))
             for handler in handlers_of(value) if isinstance(value, logging.Logger) else ():
                 self.enter(f"{place}.handlers", handler)
-            if isinstance(value, queue.Queue):
-                self.enter(f"{place}.queue", value.queue)
+            self.enter(f"{place}.queue", value.queue if isinstance(value, queue.Queue) else None)
             return
         self.enter(type(value).__name__, type(value))
         for name in slots(type(value)):
@@ -235,9 +238,8 @@ class _Walk:
         """Take the numbers of an object of a library that are a count, such as of a bar."""
         for one in type(value).__mro__:
             for name in COUNTERS.get(f"{one.__module__}.{one.__name__}", ()):
-                self._see(
-                    f"{place}.{name}", attribute(value, name, None), partial(setattr, value, name)
-                )
+                part, bind = attribute(value, name, None), partial(setattr, value, name)
+                self._see(f"{place}.{name}", part, bind)
 
     def _function(self, place: str, function: types.FunctionType) -> None:
         self._functions += 1

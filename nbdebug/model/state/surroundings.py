@@ -153,7 +153,7 @@ class Surroundings:
         made.caches = [(one, one.cache_info().misses) for one in records.caches]
         made.filled = self.filled
         # A loop is refused for it before, by name.
-        made.moving = {} if self.rebinds else records.moving
+        made.moving = {} if self.rebinds else records.moving | records.shared
         return made
 
     def to_plain(self, copies: SurroundingsCopy, hides: Hides) -> dict[str, Any]:

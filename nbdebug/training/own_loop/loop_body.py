@@ -111,7 +111,7 @@ class LoopBody(Handoff):
     def begin_pass(self, loader: Any) -> None:
         fresh = self.begins = not self.runs
         around, again = self.frames_of(sys._getframe(1)), not isinstance(loader, Updates)
-        if again and self.state.begin_pass(around, fresh):
+        if again and self.state.begin_pass(around, fresh, isinstance(loader, Iterator)):
             self._say("info", say.NOTHING_AGAIN, self.state.why_not)
         self.why_not = self.state.why_not
         self.updates.order.begin_pass(loader, self.state.runs, self.cut)

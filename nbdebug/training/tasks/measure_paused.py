@@ -9,7 +9,7 @@ from nbdebug.model.module.forward import checked, with_gradient
 from nbdebug.model.nonfinite import eager
 from nbdebug.training.engine.gradients import Gradients
 from nbdebug.training.engine.state_guard import StateGuard
-from nbdebug.training.tasks.checking.check_data import some_batches
+from nbdebug.training.tasks.checking.check_data import read_ahead, some_batches
 from nbdebug.training.tasks.handler import Training
 
 
@@ -26,6 +26,8 @@ def measure_paused(training: Training, name: str) -> None:
     if session.together:
         return
     try:
+        if (failure := read_ahead(session)) is not None:
+            raise failure
         guard = StateGuard(session)
     except BaseException as error:
         raise_interrupt(error)

@@ -22,6 +22,8 @@ from nbdebug.core.attributes import attribute
 from nbdebug.model.source_code import is_of_library, used_names
 
 GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
+# Belong to an object: what a method made in C acts on, or a view looks into.
+OWNED_TYPES = (types.MethodWrapperType, types.BuiltinMethodType, memoryview)
 CONTEXTS = ("getcontext", "setcontext")
 HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 HOOKS_OF_MODULES = tuple(name for name in vars(nn.Module()) if name.endswith("_hooks"))
@@ -77,6 +79,12 @@ def fill(cell: types.CellType, value: Any) -> None:
         return
     with suppress(ValueError):
         del cell.cell_contents
+
+
+def owner_of(value: Any) -> Any:
+    """Object that a value of `OWNED_TYPES` belongs to; None for a function of a module."""
+    owner = value.obj if isinstance(value, memoryview) else value.__self__
+    return None if isinstance(owner, types.ModuleType) else owner
 
 
 def value_at(bind: Callable[[Any], None] | None, value: Any) -> Any:

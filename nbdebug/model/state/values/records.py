@@ -10,6 +10,7 @@ import io
 import logging
 import numbers
 import os
+import queue
 import sys
 import types
 import weakref
@@ -22,6 +23,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset, WeightedRandomSa
 
 from nbdebug.model.source_code import is_of_library
 from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, is_plain
+from nbdebug.model.state.shared_queues import is_shared
 from nbdebug.model.state.values.copier import (
     CONSTANT_TYPES,
     CONTAINER_TYPES,
@@ -94,6 +96,7 @@ class Records:
 
     Attributes:
         found: records, and what binds them; moving: place and type of iterators that move on.
+        shared: place and type of queues that other threads use, which are left alone.
         spaces: functions' attributes and classes, which may get more names.
         caches: functions with a cache that may hold something else the next time.
     """
@@ -102,6 +105,7 @@ class Records:
         self._large = large
         self.found: list[Reached] = []
         self.moving: dict[str, str] = {}
+        self.shared: dict[str, str] = {}
         self.spaces: list[Any] = []
         self.caches: list[Any] = []
         self._taken = set[int]()
@@ -116,6 +120,12 @@ class Records:
         if isinstance(value, STUCK_TYPES) or (moves_on(value) and not is_own_object(value)):
             function = isinstance(value, types.BuiltinFunctionType)
             self.moving[place] = "context of its thread" if function else type(value).__name__
+
+    def leaves(self, place: str, value: Any) -> bool:
+        """True for a queue that another thread goes on moving."""
+        if found := isinstance(value, queue.Queue) and is_shared(value):
+            self.shared[place] = f"{type(value).__name__} of several threads"
+        return found
 
     def _remember(self, value: Any) -> None:
         if isinstance(value, (*CONTAINER_TYPES, tuple, frozenset)) or is_own_object(value):

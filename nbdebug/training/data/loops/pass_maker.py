@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from nbdebug.model.state.model_state import RngState
 from nbdebug.model.training_state import Batching
-from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, length_of, why_fixed
+from nbdebug.training.data.loops.batches import (
+    LoaderPass,
+    SizedPass,
+    counters_of,
+    length_of,
+    why_fixed,
+)
+from nbdebug.training.data.loops.positions import PassStart
 from nbdebug.training.data.passes.indexed_state import IndexedState
-from nbdebug.training.data.passes.loader_state import state_of
+from nbdebug.training.data.passes.loader_state import order_of, state_of
 
 
 class PassMaker:
@@ -45,6 +53,11 @@ class PassMaker:
         if not batching.fixed:
             self._given, batching.limit = loader.batch_sampler.batch_size, len(loader.dataset)
         batching.batches = length_of(loader) if batching.fixed else None
+
+    def start(self, loader: Any, rng: RngState | None) -> PassStart:
+        """Beginning of a pass, with the random numbers there."""
+        held = None if self.state is None else self.state.now()
+        return PassStart(loader, rng, order_of(loader), held, counters_of(loader))
 
     def made(self, loader: Any) -> LoaderPass | SizedPass:
         """Begin a pass."""

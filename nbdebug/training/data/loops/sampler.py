@@ -10,7 +10,6 @@ from nbdebug.core.contexts import contextmanager
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
-from nbdebug.training.data.loops import batches
 from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, add_form
 from nbdebug.training.data.loops.kept_batches import KeptBatches, makes_anew
 from nbdebug.training.data.loops.pass_maker import PassMaker
@@ -64,6 +63,11 @@ class LoopSampler:
     def loader(self) -> Any:
         """Loader of the present pass, or of the last one; None before the first."""
         return None if self._start is None else self._start.loader
+
+    @property
+    def reads_once(self) -> bool:
+        """True if batches of the present pass, or of the last one, cannot be read again."""
+        return self._start is not None and self._start.is_read_once
 
     @property
     def state(self) -> IndexedState | None:
@@ -128,8 +132,8 @@ class LoopSampler:
 
     def _read_from(self, before: LoopPosition, batch: Batch) -> Ahead:
         """A batch that was just read, from a position."""
-        after, once = self._rng.position(), self._start is not None and self._start.is_read_once
-        return Ahead(batch, before, self._batching.settings, self._place(), after, once)
+        settings, after = self._batching.settings, self._rng.position()
+        return Ahead(batch, before, settings, self._place(), after, self.reads_once)
 
     def next(self) -> Batch:
         batch = self._next()
@@ -190,10 +194,7 @@ class LoopSampler:
         self._passes.cut = self._on_its_own = False
         self._rng.begin()
         self._maker.take(loader, self.loader)
-        held = None if self.state is None else self.state.now()
-        start = PassStart(
-            loader, self._rng.position(), order_of(loader), held, batches.counters_of(loader)
-        )
+        start = self._maker.start(loader, self._rng.position())
         self._first = self._first or start
         with self._rng:
             self._pass = self._maker.made(loader)
@@ -215,8 +216,7 @@ class LoopSampler:
         return LoopPosition(*self._place(), self._start, self._rng.position(), held)
 
     def _place(self) -> tuple[int, bool, int]:
-        made = self._pass
-        return self._number, made is not None, 0 if made is None else made.read
+        return self._number, self._pass is not None, 0 if self._pass is None else self._pass.read
 
     def seek(self, position: LoopPosition, put_back: Callable[[], None] = lambda: None) -> None:
         """Go to a position; `put_back` writes what its pass reads, where that begins again."""

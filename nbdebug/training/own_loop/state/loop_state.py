@@ -42,6 +42,7 @@ SEVERAL = "it has several loops over batches(), and cannot be led from one back 
 WITHIN = (
     "a `for` loop within that over epochs() makes several passes, and its place cannot be put back"
 )
+TAKEN_BY = ("get", "get_nowait")
 NO_INDEX = "the number that enumerate() gives cannot be put back in this Python"
 
 
@@ -74,10 +75,13 @@ class LoopState:
         self._passes = 0
         self.why_not, self.runs = "", 0
 
-    def begin_pass(self, frames: LoopFrames, first: bool) -> bool:
+    def begin_pass(self, frames: LoopFrames, first: bool, once: bool = False) -> bool:
         """See what of a pass that begins can be put back; True if that is news.
 
         Called in the thread of the loop.
+
+        Args:
+            first: of the training; once: its batches are those of an iterator.
         """
         if first:
             self.why_not = self.together
@@ -95,7 +99,7 @@ class LoopState:
         with suppress(Exception):
             self.by_identity = _asks_identity(frames)
             several = len(self._places) > 1 or _makes_several(frames)
-            self.why_not = CANNOT.format(SEVERAL) if several else _why_not(frames, found)
+            self.why_not = CANNOT.format(SEVERAL) if several else _why_not(frames, found, once)
             if self._passes > 1 and not self.why_not and _repeats_passes(frames):
                 self.why_not = CANNOT.format(WITHIN)
         return bool(self.why_not)
@@ -215,7 +219,7 @@ def _write(frame: FrameType, name: str, value: Any) -> None:
         ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(1))
 
 
-def _why_not(frames: LoopFrames, around: list[Any]) -> str:
+def _why_not(frames: LoopFrames, around: list[Any], once: bool) -> str:
     """Say why the steps of a loop cannot be made again; "" if they can."""
     for frame in (*frames.between(), *list(frames.users())[:1]):
         hidden = hidden_progress(frame.f_code, frame.f_lasti)
@@ -228,7 +232,7 @@ def _why_not(frames: LoopFrames, around: list[Any]) -> str:
             return CANNOT.format(WRAPPED.format(f"{type(one).__name__}()"))
     if around and not can_set_index():
         return CANNOT.format(NO_INDEX)
-    moving = _moving(frames)
+    moving = _moving(frames, once)
     for place, kind in moving.items():
         return CANNOT.format(MOVES_ON.format(place, kind))
     return ""
@@ -243,8 +247,12 @@ def _asks_identity(frames: LoopFrames) -> bool:
     return False
 
 
-def _moving(frames: LoopFrames) -> dict[str, str]:
-    """Iterators that the body of a loop may take values from, and their types."""
+def _moving(frames: LoopFrames, once: bool) -> dict[str, str]:
+    """Iterators that the body of a loop may take values from, and their types.
+
+    A queue that another thread goes on moving is one where the body takes from it, or where its
+    batches may.
+    """
     records = Records()
     for frame in (*frames.between(), *list(frames.users())[:1]):
         space = {**frame.f_globals, **frame.f_locals}
@@ -252,4 +260,5 @@ def _moving(frames: LoopFrames) -> dict[str, str]:
         read = attributes_used(frame.f_code, frame.f_lasti)
         parts = [part for name in used for part in parts_of_thread(space[name], read)]
         reachable([*((name, space[name]) for name in used), *parts], records)
-    return records.moving
+        once = once or not read.isdisjoint(TAKEN_BY)
+    return records.moving | records.shared if once else records.moving

@@ -18,6 +18,7 @@ from torch.utils.data import (
 
 from nbdebug.checks._context import Evaluate
 from nbdebug.checks._samples import Samples, limited_by_time
+from nbdebug.core.error_text import raise_interrupt
 from nbdebug.model.module.forward import call, split, to_device
 from nbdebug.model.origin.found_loss import OwnLoss
 from nbdebug.training.data.batch import count_samples
@@ -49,8 +50,12 @@ def some_batches(session: Session) -> Iterator[Any]:
     A stream cannot be read twice: its batch here is also the next one of training. Of a loop that
     reads its data itself it is the last one.
     """
-    if session.body is not None and not session.body.repeats:
-        yield to_device(session.body.passing()[0], session.device)
+    body = session.body
+    if body is not None and not body.repeats:
+        yield to_device(body.passing()[0], session.device)
+        return
+    if body is not None and body.loop.batch is not None and body.sampler.reads_once:
+        yield to_device(body.loop.batch.data, session.device)
         return
     source = session.source
     if source.ready or isinstance(source, StreamSource):
@@ -66,6 +71,27 @@ def some_batches(session: Session) -> Iterator[Any]:
         for part in _random_parts(session, source.length)
     )
     yield from limited_by_time(batches, MAX_SECONDS)
+
+
+def read_ahead(session: Session) -> BaseException | None:
+    """Read the next batch of a loop if it is read once; called before the state is copied.
+
+    What reading has moved, such as a place that the source keeps elsewhere, is then part of the
+    state that looks put back. A loop at the end of its pass begins the next one.
+
+    Returns:
+        What reading raised.
+    """
+    body = session.body
+    if body is None or not body.repeats or not body.sampler.reads_once:
+        return None
+    try:
+        while not body.is_ready():
+            body.next_loader()
+    except BaseException as error:
+        raise_interrupt(error)
+        return error
+    return None
 
 
 def _random_parts(session: Session, length: int) -> list[torch.Tensor]:

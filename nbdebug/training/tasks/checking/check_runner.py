@@ -29,12 +29,14 @@ from nbdebug.training.own_loop.messages import CANNOT_REPEAT
 from nbdebug.training.tasks.checking.check_data import (
     all_samples,
     loss_of_steps,
+    read_ahead,
     seen_steps,
     some_batches,
     take_modes,
 )
 from nbdebug.training.tasks.checking.silence import silenced
 
+Draw = Callable[[], list[Any]]
 NO_BATCH = "the loop reads its data itself: there is no batch to look at."
 
 
@@ -78,17 +80,22 @@ class CheckRunner:
 
     def run(self, names: Sequence[str], progress: TaskProgress) -> CheckReport:
         """Run some checks and return their report; each row is published as soon as it is ready."""
+        checks = [self.checks[name] for name in self.chosen(names)]
+        draws = any(check.runs_model for check in checks)
+        failure = read_ahead(self._session) if draws else None
         guard = StateGuard(self._session)
+        draw: Draw = partial(self._draw, failure, guard) if draws else list
         with guard.each_look():
-            return self._run(names, progress, guard)
+            return self._run(checks, progress, guard, draw)
 
-    def _run(self, names: Sequence[str], progress: TaskProgress, guard: StateGuard) -> CheckReport:
+    def _run(
+        self, checks: Sequence[Check], progress: TaskProgress, guard: StateGuard, draw: Draw
+    ) -> CheckReport:
         before = self._history.results.of(CheckReport, CheckReport())
         known = {result.name: result for result in before}
-        checks = [self.checks[name] for name in self.chosen(names)]
         batches, self._left = [], ""
         try:
-            batches = self._draw(guard) if any(check.runs_model for check in checks) else []
+            batches = draw()
         except LoopLeft as error:
             # No loop runs: its first steps are computed again without it.
             self._left = str(error)
@@ -204,8 +211,10 @@ class CheckRunner:
             raise_interrupt(error)
         _put_back(guard)
 
-    def _draw(self, guard: StateGuard) -> list[Any]:
+    def _draw(self, failure: BaseException | None, guard: StateGuard) -> list[Any]:
         try:
+            if failure is not None:
+                raise failure
             batches = list(some_batches(self._session))
         except LoopLeft:
             # Nothing was read, and others may be drawing random numbers meanwhile.
