@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.module.parts import Structure
@@ -24,6 +25,13 @@ class AtStop:
         self._weights = Weights.capture(session.model)
         self._optimizers = [OptimizerCopy.capture(one, seen) for one in session.optimizers.all]
         self._around = session.surroundings.capture()
+        # A scaler, in the middle of its step, goes on with the body.
+        self._around.places = {
+            place: (reached, kept)
+            for place, (reached, kept) in self._around.places.items()
+            if isinstance(reached.value, nn.Module | torch.optim.Optimizer)
+            or (isinstance(reached.value, torch.Tensor) and reached.value.requires_grad)
+        }
         self.versions = _versions(session)
 
     def restore(self) -> None:
@@ -99,7 +107,7 @@ def _versions(session: Session) -> dict[int, int]:
     held: list[torch.Tensor] = list(session.model.parameters())
     states: list[Any] = [one.state for one in session.optimizers.all]
     for value in session.surroundings.values():
-        if isinstance(value, torch.nn.Module):
+        if isinstance(value, nn.Module):
             held += [*value.parameters(), *value.buffers()]
         elif isinstance(value, torch.optim.Optimizer):
             states.append(value.state)
