@@ -115,6 +115,11 @@ def samples_of(dataset: Any, indices: list[int]) -> list[Any]:
     return [dataset[index] for index in indices]
 
 
+def keeps_batches(source: Any) -> bool:
+    """True for data whose batches are objects that somebody keeps and hands out again."""
+    return bool(source.ready) or getattr(source, "workers", None) is not None
+
+
 IndexedSource = TensorSource | DatasetSource
 Source = IndexedSource | StreamSource
 

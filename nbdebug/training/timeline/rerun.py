@@ -85,7 +85,13 @@ class Rerun:
         """Roll training back to its present state on exit; with `keep`, only after an exception."""
         loop, controls = self._loop, self._controls
         present = Checkpoint.capture(loop, controls, len(self._edits.events))
-        with controls.trials(), loop.session.sampler.keep_everything(), controls.silent():
+        session = loop.session
+        with (
+            controls.trials(),
+            session.sampler.keep_everything(),
+            session.ready.trial(),
+            controls.silent(),
+        ):
             try:
                 yield present
             except BaseException:
@@ -94,9 +100,9 @@ class Rerun:
             self._end_trial(present, keep)
 
     def _end_trial(self, present: Checkpoint, keep: bool) -> None:
-        sampler = self._loop.session.sampler
-        if isinstance(sampler, LoopSampler):
-            sampler.end_trial(keep)
+        session = self._loop.session
+        kept = session.sampler if isinstance(session.sampler, LoopSampler) else session.ready
+        kept.end_trial(keep)
         if not keep:
             present.restore(self._loop, self._controls)
 
@@ -113,7 +119,7 @@ class Rerun:
         now = session.surroundings.capture(to_host)
         moved = not now.equals(newest.surroundings, variables=False)
         counted = self._loop.counts.left and newest.surroundings.counts
-        if not (moved or counted or self._loop.updating):
+        if not (moved or counted or self._loop.updating or session.ready.left):
             return
         target, part = (session.step, len(self._edits.events)), self._loop.part or self._loop.batch
         try:

@@ -14,12 +14,17 @@ from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy
 from nbdebug.model.state.values.kept_data import may_be_written
 from nbdebug.training.data.loops.batch_parts import Parts, parts_of
-from nbdebug.training.data.loops.kept_batches import MAX_BYTES, makes_anew
+from nbdebug.training.data.loops.kept_batches import (
+    MAX_BYTES,
+    MAX_COMPARED_BYTES,
+    KeptBatches,
+    makes_anew,
+)
 from nbdebug.training.data.loops.written_parts import PartCopy, WrittenParts
 
-# Batches of a loader after which one that nothing was written into is data, and which tensors are
-# compared so long, since a write by way of `.data` has no number.
-FIRST_BATCHES, MAX_COMPARED_BYTES = 9, 2**24
+# Batches of a loader after which one that nothing was written into is data. So long tensors are
+# compared, since a write by way of `.data` has no number.
+FIRST_BATCHES = 9
 TOO_LATE = (
     "The loop writes into its batches, and no copy holds what a tensor of {:,.1f} MB held before: "
     "steps from there on cannot be made again. Write into a copy, such as x = x.clone()."
@@ -91,6 +96,11 @@ class WrittenBatches:
             if self._given == FIRST_BATCHES:
                 self._see_data()
 
+    @property
+    def may_be(self) -> bool:
+        """False once it is known that no step writes into its batch, as far as was seen."""
+        return self._is_early(self._written or self._parts.written)
+
     def _see_data(self) -> None:
         """Take what nothing was written into for data."""
         if not self._written:
@@ -101,6 +111,22 @@ class WrittenBatches:
     def _is_early(self, written: bool) -> bool:
         """True if what is met now is copied, since a step may write into it."""
         return self._given < FIRST_BATCHES or written or self._trying()
+
+    def late(self) -> set[int]:
+        """What was written into, and of which no copy holds what it held before, by id."""
+        return {key for key, met in self._met.items() if met.first is None} | self._parts.late()
+
+    def adopt(self, kept: KeptBatches, known: set[int]) -> None:
+        """Take copies that were made before this step of what it was the first to write into.
+
+        Args:
+            known: what was `late` before it.
+        """
+        for key in self._met.keys() - known:
+            met = self._met[key]
+            if met.first is None and (copy := kept.copy_of(met.tensor())) is not None:
+                met.version, met.first = copy
+        self._parts.adopt(kept, known)
 
     def capture(self, copy: Copy) -> BatchCopies:
         """Copy what was written into."""
