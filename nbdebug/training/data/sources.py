@@ -79,7 +79,7 @@ class StreamSource:
         begin_pass: called with the number of each pass before it begins.
     """
 
-    length = state = None
+    length = state = workers = None
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ def samples_of(dataset: Any, indices: list[int]) -> list[Any]:
 
 def keeps_batches(source: Any) -> bool:
     """True for data whose batches are objects that somebody keeps and hands out again."""
-    return bool(source.ready) or getattr(source, "workers", None) is not None
+    return bool(getattr(source, "ready", False)) or getattr(source, "workers", None) is not None
 
 
 IndexedSource = TensorSource | DatasetSource

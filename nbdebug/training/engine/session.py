@@ -83,7 +83,9 @@ class Session(TrainingState):
             model, self._functions(setup), self._copied_elsewhere, setup.state, self.loss_name
         )
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
-        keeps = keeps_batches(source) or (read is not None and keeps_batches(read.source))
+        # The sampler of a loop of the user's own knows which batches that writes into.
+        sources = [] if isinstance(source, LoopSource) else [source, getattr(read, "source", None)]
+        keeps = any(map(keeps_batches, sources))
         self.ready, self.seed = ReadyBatches(keeps), setup.seed
         self.rng: SessionRng = SessionRng(setup.seed, device)
         self.source, self.logs = source, dict[str, Any]()
