@@ -67,7 +67,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _parts_of(value: Any) -> dict[Any, Any] | None:
-    """What a container or an object holds, by key, place or name; None if that is unknown."""
+    """Parts of a container or an object, by key, place or name; None if that is unknown."""
     if isinstance(value, weakref.ref):
         # A part that knows whom it belongs to.
         return {}

@@ -83,10 +83,7 @@ class Session(TrainingState):
             model, self._functions(setup), self._copied_elsewhere, setup.state, self.loss_name
         )
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
-        # The sampler of a loop of the user's own knows which batches that writes into.
-        sources = [] if isinstance(source, LoopSource) else [source, getattr(read, "source", None)]
-        keeps = any(map(keeps_batches, sources))
-        self.ready, self.seed = ReadyBatches(keeps), setup.seed
+        self.ready, self.seed = _ready_batches(source, read), setup.seed
         self.rng: SessionRng = SessionRng(setup.seed, device)
         self.source, self.logs = source, dict[str, Any]()
         self.loss_index: int | str | None = None
@@ -227,6 +224,14 @@ def _validation(
     if setup.val_data is None:
         return None
     return Validation(setup.val_data, setup.val_every, dtype, setup.val_grad, count)
+
+
+def _ready_batches(source: Any, validation: Validation | None) -> ReadyBatches:
+    if isinstance(source, LoopSource):
+        # Its sampler knows which batches the loop writes into.
+        return ReadyBatches(kept=False)
+    sources = [source, *([] if validation is None else [validation.source])]
+    return ReadyBatches(any(map(keeps_batches, sources)))
 
 
 def _on_device(

@@ -210,7 +210,7 @@ def _tensors(optimizers: dict[str, OptimizerCopy]) -> list[torch.Tensor]:
 
 
 def written_of(session: Session) -> WrittenBatches:
-    """What knows which batches the steps have written into."""
+    """The object that knows which batches the steps have written into."""
     sampler = session.sampler
     return sampler.written if isinstance(sampler, LoopSampler) else session.ready.written
 

@@ -81,7 +81,7 @@ class Held:
 
 
 class Content:
-    """What a container, an array or an object held, without the content of its parts."""
+    """Content of a container, an array or an object, without that of its parts."""
 
     def __init__(self, part: Any) -> None:
         self._data: Any = None

@@ -57,7 +57,7 @@ class KeptBatches:
         return None if found is None else found[1:]
 
     def content_of(self, part: Any) -> Content | None:
-        """What a container, an array or an object held when it was met; None without a copy."""
+        """Content of a container, an array or an object when it was met; None without a copy."""
         found = self._others.get(id(part))
         return None if found is None else found[1]
 

@@ -113,7 +113,7 @@ class WrittenBatches:
         return self._given < FIRST_BATCHES or written or self._trying()
 
     def late(self) -> set[int]:
-        """What was written into, and of which no copy holds what it held before, by id."""
+        """Ids of what was written into, where no copy holds what it held before."""
         return {key for key, met in self._met.items() if met.first is None} | self._parts.late()
 
     def adopt(self, kept: KeptBatches, known: set[int]) -> None:
