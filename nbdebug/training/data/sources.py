@@ -19,7 +19,7 @@ class TensorSource:
     """Data in parts, each [N, ...]; a batch holds rows of each part."""
 
     workers: DataLoader[Any] | None = None
-    ready, state = False, None
+    ready, state, kept = False, None, False
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = tuple(parts)
@@ -41,6 +41,7 @@ class DatasetSource:
         ready: True if each item is a whole batch; `collate` then takes the item.
         count: returns the number of samples in a ready batch.
         state: of dataset and collate function, set by the sampler of a training.
+        kept: True for batches that are objects which somebody keeps and hands out again.
     """
 
     def __init__(
@@ -57,9 +58,14 @@ class DatasetSource:
         self.workers = workers
         self.ready, self.count = count is not None, count or count_samples
         self.length = _length(dataset)
+        self.kept = self.ready or workers is not None
 
     def fetch(self, indices: torch.Tensor) -> Any:
-        return self.collate(samples_of(self.dataset, indices.tolist()))
+        samples = samples_of(self.dataset, indices.tolist())
+        batch = self.collate(samples)
+        # A collate_fn may take the one sample that it is given.
+        self.kept = self.kept or any(batch is one for one in samples)
+        return batch
 
 
 def _length(dataset: Any) -> int:
@@ -92,6 +98,7 @@ class StreamSource:
         self.collate = collate
         self.ready, self.count = count is not None, count or count_samples
         self.begin_pass = begin_pass
+        self.kept = self.ready
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.samples)
@@ -113,11 +120,6 @@ def samples_of(dataset: Any, indices: list[int]) -> list[Any]:
     if callable(together):
         return list(together(indices))
     return [dataset[index] for index in indices]
-
-
-def keeps_batches(source: Any) -> bool:
-    """True for data whose batches are objects that somebody keeps and hands out again."""
-    return bool(getattr(source, "ready", False)) or getattr(source, "workers", None) is not None
 
 
 IndexedSource = TensorSource | DatasetSource

@@ -28,7 +28,7 @@ from nbdebug.training.data.loops.ready_batches import ReadyBatches
 from nbdebug.training.data.loops.source import LoopSource
 from nbdebug.training.data.passes.held_out import HeldOutState
 from nbdebug.training.data.samplers import make_batching, make_sampler
-from nbdebug.training.data.sources import as_source, keeps_batches
+from nbdebug.training.data.sources import as_source
 from nbdebug.training.data.val_function import ValidationFunction
 from nbdebug.training.data.validation import Validation
 from nbdebug.training.engine.setup import Setup, check_setup
@@ -229,9 +229,8 @@ def _validation(
 def _ready_batches(source: Any, validation: Validation | None) -> ReadyBatches:
     if isinstance(source, LoopSource):
         # Its sampler knows which batches the loop writes into.
-        return ReadyBatches(kept=False)
-    sources = [source, *([] if validation is None else [validation.source])]
-    return ReadyBatches(any(map(keeps_batches, sources)))
+        return ReadyBatches(())
+    return ReadyBatches([source, *([] if validation is None else [validation.source])])
 
 
 def _on_device(

@@ -144,10 +144,19 @@ class Stream:
         return (self.batches[place] for place in range(BATCHES))
 
 
+def first(samples: list[Any]) -> Any:
+    return samples[0]
+
+
 SOURCES: dict[str, Callable[[list[Any]], Any]] = {
     "a list": lambda held: held,
     "a loader": lambda held: DataLoader(held, batch_size=None),  # type: ignore[arg-type]
     "a dataset": lambda held: DataLoader(Batches(held), batch_size=None),  # type: ignore[arg-type]
+    "a loader of one sample": lambda held: DataLoader(
+        held,  # type: ignore[arg-type]
+        batch_size=1,
+        collate_fn=first,
+    ),
     "a stream": Stream,
 }
 

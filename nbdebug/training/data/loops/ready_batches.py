@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nbdebug.core.contexts import contextmanager
@@ -21,20 +21,24 @@ class ReadyBatches:
     for which copies are made before the first steps; see `WrittenBatches`.
 
     Args:
-        kept: False where batches are made anew each time: then nothing is done.
+        sources: of batches; nothing is done where all of them make batches anew.
 
     Attributes:
         written: tells which batches the steps write into.
         left: True if the last step that failed wrote into a batch without a copy.
     """
 
-    def __init__(self, kept: bool) -> None:
-        self._kept = kept
+    def __init__(self, sources: Sequence[Any]) -> None:
+        self._sources = sources
         self.written = WrittenBatches(lambda: self, lambda: bool(self._trials))
         self._trials: list[KeptBatches] = []
         self._looked_at, self._in_step, self._validates = KeptBatches(), False, False
         self._quiet = 0
         self.left = False
+
+    @property
+    def _kept(self) -> bool:
+        return any(source.kept for source in self._sources)
 
     @contextmanager
     def step(self, batch: Batch, armed: bool) -> Iterator[None]:

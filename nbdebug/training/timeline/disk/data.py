@@ -31,5 +31,5 @@ def _tensors(source: Any) -> list[torch.Tensor]:
 
 def writes_to_plain(batches: BatchCopies, session: Session) -> dict[str, bool]:
     """A mark that steps wrote into batches, which no file holds; nothing where they did not."""
-    wrote = any(batches) and session.source.ready and session.source.workers is None
+    wrote = any(batches) and session.source.kept and session.source.workers is None
     return {"written": True} if wrote else {}
