@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
+import operator
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from functools import lru_cache, partial
 from types import FunctionType
@@ -17,6 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from nbdebug.core.attributes import attribute
 from nbdebug.errors import DataError, LossError
+from nbdebug.model.module.unmoved import moved_by_itself
 
 LossFn = Callable[[Any, Any], torch.Tensor]
 StepFn = Callable[[nn.Module, Any], Any]
@@ -25,7 +27,8 @@ StepFn = Callable[[nn.Module, Any], Any]
 def to_device(batch: Any, device: torch.device) -> Any:
     """Move every tensor of a batch to `device`; tensors already there are not copied.
 
-    Containers keep their types; an object with a method `to` is moved by it.
+    Containers keep their types; an object with a method `to` is moved by it. Whatever has nothing
+    to move stays the same object, so that code writes into the batch of the user.
 
     Raises:
         DataError: a tensor is neither on `device` nor on the CPU.
@@ -42,16 +45,20 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if type(batch) is tuple and all(map(partial(_is_on, device), batch)):
         return batch
     if callable(attribute(batch, "to", None)) and not isinstance(batch, type):
-        # Of a shallow copy, since many objects move in place.
-        moved: Any = batch if isinstance(batch, PackedSequence) else copy.copy(batch)
-        result = moved.to(device)
-        return moved if result is None else result
+        return moved_by_itself(batch, device)
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
         parts = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch) if f.init}
-        return dataclasses.replace(
-            batch, **{name: to_device(part, device) for name, part in parts.items()}
-        )
-    return _each_part(batch, partial(to_device, device=device))
+        moved = {name: to_device(part, device) for name, part in parts.items()}
+        same = all(moved[name] is part for name, part in parts.items())
+        return batch if same else dataclasses.replace(batch, **moved)
+    if not isinstance(batch, tuple | list | Mapping):
+        return batch
+    given = list(batch.values() if isinstance(batch, Mapping) else batch)
+    found = [to_device(part, device) for part in given]
+    if all(map(operator.is_, found, given)):
+        return batch
+    waiting = iter(found)
+    return _each_part(batch, lambda part: next(waiting))
 
 
 def _is_on(device: torch.device, part: Any) -> bool:

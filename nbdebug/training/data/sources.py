@@ -20,7 +20,7 @@ class TensorSource:
     """Data in parts, each [N, ...]; a batch holds rows of each part."""
 
     workers: DataLoader[Any] | None = None
-    ready, state = False, None
+    ready, state, kept = False, None, False
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = tuple(parts)
@@ -42,6 +42,7 @@ class DatasetSource:
         ready: True if each item is a whole batch; `collate` then takes the item.
         count: returns the number of samples in a ready batch.
         state: of dataset and collate function, set by the sampler of a training.
+        kept: True for batches that are objects which somebody keeps and hands out again.
     """
 
     def __init__(
@@ -58,9 +59,14 @@ class DatasetSource:
         self.workers = workers
         self.ready, self.count = count is not None, count or count_samples
         self.length = _length(dataset)
+        self.kept = self.ready or workers is not None
 
     def fetch(self, indices: torch.Tensor) -> Any:
-        return self.collate(samples_of(self.dataset, indices.tolist()))
+        samples = samples_of(self.dataset, indices.tolist())
+        batch = self.collate(samples)
+        # A collate_fn may take the one sample that it is given.
+        self.kept = self.kept or any(batch is one for one in samples)
+        return batch
 
 
 def _length(dataset: Any) -> int:
@@ -80,7 +86,7 @@ class StreamSource:
         begin_pass: called with the number of each pass before it begins.
     """
 
-    length = state = None
+    length = state = workers = None
 
     def __init__(
         self,
@@ -93,6 +99,7 @@ class StreamSource:
         self.collate = collate
         self.ready, self.count = count is not None, count or count_samples
         self.begin_pass = begin_pass
+        self.kept = self.ready
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.samples)

@@ -60,7 +60,7 @@ class Validation:
         """Return mean loss and metrics over all samples, as `val_<name>`.
 
         Weights, gradients, buffers, attributes and random numbers stay as they are. What the
-        loss counts does too; what a metric collects is the user's.
+        loss counts and writes into its batches does too; what a metric collects is the user's.
 
         Raises:
             LossError: the loss takes a gradient, and the validation runs without.
@@ -69,7 +69,11 @@ class Validation:
         # Draws from NumPy and Python are those of training, and come back with the position.
         session.rng.detect_host_draws()
         try:
-            with session.rng, undisturbed(session.model, session.surroundings, validates=True):
+            with (
+                session.rng,
+                undisturbed(session.model, session.surroundings, validates=True),
+                session.ready.validating(),
+            ):
                 session.model.eval()
                 with grad_enabled(self._gradients, session.loss_name):
                     return self._means(session)

@@ -227,6 +227,7 @@ class Loop:
                 session.recurrent,
                 restoring_attributes(session.model, armed),
                 self.counts.kept(armed),
+                session.ready.step(batch, armed),
             ):
                 values = self.body.make_update(self, batch, watched)
         except BaseException as error:
@@ -269,7 +270,7 @@ class Loop:
         session = self.session
         kept = self.batch, session.grad_norms, session.with_gradient
         try:
-            with session.rng, session.recurrent:
+            with session.rng, session.recurrent, session.ready.step(batch, False):
                 return self.body.make_update(self, batch, False)[0]
         finally:
             self.batch, session.grad_norms, session.with_gradient = kept

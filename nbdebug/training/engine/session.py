@@ -24,6 +24,7 @@ from nbdebug.model.state.surroundings import Surroundings
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 from nbdebug.model.training_state import TrainingState
 from nbdebug.training.data.batch import CountSamples, count_samples, declared
+from nbdebug.training.data.loops.ready_batches import ReadyBatches
 from nbdebug.training.data.loops.source import LoopSource
 from nbdebug.training.data.passes.held_out import HeldOutState
 from nbdebug.training.data.samplers import make_batching, make_sampler
@@ -45,6 +46,7 @@ class Session(TrainingState):
         skipped: number of updates that the scaler skipped.
         logs: named values that `step_fn` returned with the last loss; loss_index: of the loss in
             what it returned, None if that was the loss.
+        ready: puts back what looks write into ready batches.
         body: a loop of the user's own that makes the steps, or None.
         evaluated: the step in which the loss was last called; untried: True before the first step.
         schedule_unit: how the user's scheduler is stepped, where that was not said, or "".
@@ -81,7 +83,7 @@ class Session(TrainingState):
             model, self._functions(setup), self._copied_elsewhere, setup.state, self.loss_name
         )
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
-        self.seed = setup.seed
+        self.ready, self.seed = _ready_batches(source, read), setup.seed
         self.rng: SessionRng = SessionRng(setup.seed, device)
         self.source, self.logs = source, dict[str, Any]()
         self.loss_index: int | str | None = None
@@ -202,6 +204,7 @@ class Session(TrainingState):
         With a `step_fn` the last two are None unless it returns them; what it logs is in `logs`.
         """
         self.evaluated = self.step
+        self.ready.look(batch)
         with self.batch_norms.measuring_once():
             if self.step_fn is not None:
                 found = parts_of(self.step_fn(self.model, batch))
@@ -221,6 +224,13 @@ def _validation(
     if setup.val_data is None:
         return None
     return Validation(setup.val_data, setup.val_every, dtype, setup.val_grad, count)
+
+
+def _ready_batches(source: Any, validation: Validation | None) -> ReadyBatches:
+    if isinstance(source, LoopSource):
+        # Its sampler knows which batches the loop writes into.
+        return ReadyBatches(())
+    return ReadyBatches([source, *([] if validation is None else [validation.source])])
 
 
 def _on_device(

@@ -107,7 +107,8 @@ class StateGuard:
         self._surroundings.restore_records()
 
     def restore_records(self) -> None:
-        """Write numbers, containers and iterators back that the user's code has moved."""
+        """Write batches, numbers, containers and iterators back that the user's code has moved."""
+        self._session.ready.end_looks()
         body = self._session.body
         if body is None or body.state.runs != self._runs:
             self._put_back()
@@ -115,6 +116,7 @@ class StateGuard:
     def restore(self) -> None:
         """Write the copies back."""
         session = self._session
+        session.ready.end_looks()
         self._structure.restore()
         for hooks, kept in self._hooks:
             hooks.clear()

@@ -69,8 +69,11 @@ class Training:
 
     def run_due(self, state: RunState) -> None:
         """Run a check and make a view, if they are due."""
-        self.asked.run_due(state)
-        self.views.run_due(state)
+        try:
+            self.asked.run_due(state)
+            self.views.run_due(state)
+        finally:
+            self.session.ready.end_looks()
 
     def publish(self, result: R) -> R:
         """Publish a result in History, and return it."""

@@ -71,7 +71,7 @@ def _set_rate(session: Session, rate: float) -> None:
 def _data_restored(session: Session) -> Iterator[None]:
     """Restore the data order on exit."""
     sampler = session.sampler
-    with sampler.keep_everything():
+    with sampler.keep_everything(), session.ready.trial():
         position = sampler.position()
         try:
             yield

@@ -58,6 +58,8 @@ class CommandRunner:
                 text = f"{describe_error(error)} Training was restored."
                 self._training.notify("warning", handler.failed, text)
             raise
+        finally:
+            self._training.session.ready.end_looks()
 
     def record_flight(self) -> None:
         """Make a flight record after a NaN or Inf, if that is quick."""

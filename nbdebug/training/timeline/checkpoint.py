@@ -19,7 +19,7 @@ from nbdebug.model.state.values.written import CHECKPOINT_BYTES
 from nbdebug.model.state.weights import GradientCopies, Weights, trained
 from nbdebug.training.data.batch import Sampler, bytes_in
 from nbdebug.training.data.loops.sampler import LoopSampler
-from nbdebug.training.data.loops.written_batches import NO_COPIES, BatchCopies
+from nbdebug.training.data.loops.written_batches import NO_COPIES, BatchCopies, WrittenBatches
 from nbdebug.training.data.passes.held_out import NOTHING_HELD, HeldOut
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
@@ -91,11 +91,12 @@ class Checkpoint:
             ModelError: a lazy layer has no weights yet.
         """
         session = loop.session
+        session.ready.end_looks()
         weights = Weights.capture(session.model, copy)
         optimizers = session.optimizers.capture(copy)
         unknown = CHECKPOINT_BYTES if session.untried else 0
         surroundings = session.surroundings.capture(copy, records=True, unknown=unknown)
-        gradients, batches = _carried(session, copy), _written(session, copy)
+        gradients, batches = _carried(session, copy), written_of(session).capture(copy)
         tensors = gradients.tensors + weights.tensors() + surroundings.tensors
         tensors += _tensors(optimizers) + [one.data for one in batches.tensors]
         return cls(
@@ -137,6 +138,7 @@ class Checkpoint:
         """
         session = loop.session
         self._check(session, strict)
+        session.ready.end_looks()
         self._seek(session.sampler, restart_data)
         session.lr_leader, session.lr_ratios, session.decay_leader, session.decay_ratios = (
             self.ratios
@@ -148,7 +150,7 @@ class Checkpoint:
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
         self.surroundings.restore()
-        self._restore_batches(session.sampler, restart_data)
+        self._restore_batches(session, restart_data)
         session.held_out.restore(self.held_out)
         session.initialisation.restore(self.initialisation)
         session.clipping.window = self.window.copied()
@@ -160,8 +162,8 @@ class Checkpoint:
         self._count(loop)
 
     def _check(self, session: Session, strict: bool) -> None:
-        if strict and isinstance(session.sampler, LoopSampler):
-            session.sampler.written.check(self.batches)
+        if strict:
+            written_of(session).check(self.batches)
         if self.structure is not None:
             self.structure.restore()
         self.weights.check(session.model)
@@ -175,16 +177,17 @@ class Checkpoint:
         else:
             sampler.seek(self.position)
 
-    def _restore_batches(self, sampler: Sampler, restart_data: bool) -> None:
-        """Put back what a loop wrote into, and read the batch that it had read ahead of it."""
+    def _restore_batches(self, session: Session, restart_data: bool) -> None:
+        """Put back what steps wrote into, and read the batch that a loop had read ahead of it."""
+        written, sampler = written_of(session), session.sampler
+        written.restore(self.batches)
         if not isinstance(sampler, LoopSampler):
             return
-        sampler.written.restore(self.batches)
         if not restart_data and sampler.read_ahead_again(self.position):
             # Reading has moved what the loop holds of its data.
             self.surroundings.restore()
         # Of a dataset of batches the state was put back that was read with.
-        sampler.written.restore(self.batches)
+        written.restore(self.batches)
 
     def equals(self, other: Checkpoint) -> bool:
         """Tell if model, optimizer state and surroundings are bit-identical."""
@@ -212,10 +215,10 @@ def _tensors(optimizers: dict[str, OptimizerCopy]) -> list[torch.Tensor]:
     return [tensor for one in optimizers.values() for tensor in one.tensors()]
 
 
-def _written(session: Session, copy: Copy) -> BatchCopies:
-    """Batches that a loop of the user's own has written into."""
+def written_of(session: Session) -> WrittenBatches:
+    """The object that knows which batches the steps have written into."""
     sampler = session.sampler
-    return sampler.written.capture(copy) if isinstance(sampler, LoopSampler) else NO_COPIES
+    return sampler.written if isinstance(sampler, LoopSampler) else session.ready.written
 
 
 def _carried(session: Session, copy: Copy) -> GradientCopies:

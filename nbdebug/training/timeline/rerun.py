@@ -90,7 +90,7 @@ class Rerun:
         """
         loop, controls = self._loop, self._controls
         present = Checkpoint.capture(loop, controls, len(self._edits.events))
-        data = loop.session.sampler.keep_everything() if steps else nullcontext()
+        data = self._trial_of_data() if steps else nullcontext()
         with controls.trials(), data, controls.silent():
             try:
                 yield present
@@ -99,10 +99,17 @@ class Rerun:
                 raise
             self._end_trial(present, keep, steps)
 
+    @contextmanager
+    def _trial_of_data(self) -> Iterator[None]:
+        session = self._loop.session
+        with session.sampler.keep_everything(), session.ready.trial():
+            yield
+
     def _end_trial(self, present: Checkpoint, keep: bool, steps: bool) -> None:
-        sampler = self._loop.session.sampler
-        if steps and isinstance(sampler, LoopSampler):
-            sampler.end_trial(keep)
+        session = self._loop.session
+        if steps:
+            kept = session.sampler if isinstance(session.sampler, LoopSampler) else session.ready
+            kept.end_trial(keep)
         if not keep:
             present.restore(self._loop, self._controls)
 
@@ -119,7 +126,7 @@ class Rerun:
         now = session.surroundings.capture(to_host)
         moved = not now.equals(newest.surroundings, variables=False)
         counted = self._loop.counts.left and newest.surroundings.counts
-        if not (moved or counted or self._loop.updating):
+        if not (moved or counted or self._loop.updating or session.ready.left):
             return
         target, part = (session.step, len(self._edits.events)), self._loop.part or self._loop.batch
         try:

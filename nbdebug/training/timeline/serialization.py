@@ -20,7 +20,7 @@ from nbdebug.training.data.passes.held_out import HeldOut
 from nbdebug.training.data.samplers import fitting_position, portable_position
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint, Counters
-from nbdebug.training.timeline.disk.data import data_to_plain
+from nbdebug.training.timeline.disk.data import data_to_plain, writes_to_plain
 from nbdebug.training.timeline.disk.modules import (
     check_classes,
     classes_of,
@@ -54,6 +54,7 @@ def to_plain(checkpoint: Checkpoint, session: Session, name: str = "") -> dict[s
         "seed": session.seed,
         "length": session.source.length,
         **data_to_plain(session),
+        **writes_to_plain(checkpoint.batches, session),
         "counters": asdict(checkpoint.counters),
         "classes": classes_of(session.model),
         "weights": weights_to_plain(checkpoint.weights),

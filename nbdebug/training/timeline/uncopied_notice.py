@@ -27,6 +27,11 @@ OTHER_DATA = (
     "train_data has the same number of samples as the saved training, and other values. Training "
     "goes on with the new ones; what was learned from the old ones stays in the weights."
 )
+WRITTEN_BATCHES = (
+    "steps of the saved training wrote into its batches, and no file holds what they wrote. "
+    "Training goes on with the batches as they are now: where these were made anew, and steps do "
+    "not write the same again, it differs from a training without a restart."
+)
 LATE = (
     "training writes into this large value, which was taken as data before. A rewind, a fork or a "
     "replay to an earlier step leaves it as it is then. Make it a tensor and a buffer "
@@ -118,6 +123,9 @@ class UncopiedNotice:
         if is_other_data(file, session):
             title = "The data are not those of the checkpoint"
             self._history.add_notice(Notice(checkpoint.step, "warning", title, OTHER_DATA))
+        if file.get("written") is True:
+            title = "The batches may not be those of the checkpoint"
+            self._history.add_notice(Notice(checkpoint.step, "warning", title, WRITTEN_BATCHES))
         surroundings = checkpoint.surroundings
         for places, why in ((surroundings.left, NOT_RESUMED), (surroundings.dropped, DROPPED)):
             if places:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
+from nbdebug.training.data.loops import written_parts
 
 EPOCHS, BATCHES = 4, 12
 Made = Callable[[torch.Tensor], Any]
@@ -185,7 +187,7 @@ def test_it_goes_back(kind: str, act: str) -> None:
 def test_a_write_that_comes_too_late_is_refused_in_words() -> None:
     """An array that was taken for data, since nothing wrote into it for long."""
     torch.manual_seed(0)
-    held: list[dict[str, Any]] = [{"x": torch.randn(8, 4), "a": np.zeros(2)} for _ in range(40)]
+    held: list[Any] = [{"x": torch.randn(8, 4), "a": np.zeros(2)} for _ in range(40)]
     net = nn.Linear(4, 1)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     with nbd.watch(net, optimizer, runs=None) as dbg:
@@ -235,3 +237,23 @@ def test_batches_that_nobody_keeps_are_let_go() -> None:
             optimizer.step()
             most = max(most, len(alive))
     assert most < 2000
+
+
+def test_large_batches_that_nobody_keeps_are_let_go_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(written_parts, "MAX_BYTES", 2**20)
+    alive, most = weakref.WeakSet[torch.Tensor](), 0
+    net = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+
+    class Making:
+        def __iter__(self) -> Iterator[Any]:
+            return ({"x": torch.ones(2**12, 4)} for _ in range(300))  # 64 kB each
+
+    with nbd.watch(net, optimizer, runs=None) as dbg:
+        for batch in dbg.batches(Making()):
+            alive.add(batch["x"])
+            optimizer.zero_grad()
+            net(batch["x"]).mean().backward()
+            optimizer.step()
+            most = max(most, len(alive))
+    assert most < 60

@@ -273,8 +273,7 @@ def write_attributes(held: Any, parts: dict[str, Kept], done: Done, exact: bool 
         if now is MISSING and isinstance(held, nn.Module):
             now = held._modules.get(name, MISSING)
         if now is MISSING and name in slotted:
-            # Nothing else: a property of that name is code of the user's.
-            now = attribute(held, name, MISSING)
+            now = attribute(held, name, MISSING)  # A property of that name is the user's code.
         value = part.restored(now, done)
         if value is now or value is MISSING:
             continue

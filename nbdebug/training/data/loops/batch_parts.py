@@ -106,6 +106,12 @@ class Content:
         """Number of bytes of an array."""
         return self._data.nbytes if isinstance(self._data, np.ndarray) else 0
 
+    @property
+    def holding(self) -> int:
+        """Number of bytes of the tensors and arrays that are kept alive with this."""
+        held = [*(self._data if isinstance(self._data, list) else ()), *self._attributes.values()]
+        return sum(one.nbytes for one in held if isinstance(one, torch.Tensor | np.ndarray))
+
     def is_in(self, part: Any) -> bool:
         """True if a part holds this."""
         if isinstance(part, np.ndarray):

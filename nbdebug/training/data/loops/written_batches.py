@@ -15,12 +15,17 @@ from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy
 from nbdebug.model.state.values.kept_data import may_be_written
 from nbdebug.training.data.loops.batch_parts import Parts, parts_of
-from nbdebug.training.data.loops.kept_batches import MAX_BYTES, makes_anew
+from nbdebug.training.data.loops.kept_batches import (
+    MAX_BYTES,
+    MAX_COMPARED_BYTES,
+    KeptBatches,
+    makes_anew,
+)
 from nbdebug.training.data.loops.written_parts import PartCopy, WrittenParts
 
-# Batches of a loader after which one that nothing was written into is data, and which tensors are
-# compared so long, since a write by way of `.data` has no number.
-FIRST_BATCHES, MAX_COMPARED_BYTES = 9, 2**24
+# Batches of a loader after which one that nothing was written into is data. So long tensors are
+# compared, since a write by way of `.data` has no number.
+FIRST_BATCHES = 9
 # Parts of a batch that are looked at in each step, though nothing was written into the first ones.
 MAX_WALKED = 500
 TOO_LATE = (
@@ -95,13 +100,18 @@ class WrittenBatches:
                 self._see_data()
 
     def _parts_of(self, batch: Any) -> Parts:
-        if self._is_data:
+        if self._is_data and not self._trying():
             # Nobody wrote into the first of them, and a walk through one takes long.
             return Parts(list(tensors_of(batch)), [])
         parts = parts_of(batch)
         early = self._is_early(self._parts.written)
         self._is_data = not early and len(parts.others) > MAX_WALKED
         return parts
+
+    @property
+    def may_be(self) -> bool:
+        """False once it is known that no step writes into its batch, as far as was seen."""
+        return self._is_early(self._written or self._parts.written)
 
     def _see_data(self) -> None:
         """Take what nothing was written into for data."""
@@ -113,6 +123,22 @@ class WrittenBatches:
     def _is_early(self, written: bool) -> bool:
         """True if what is met now is copied, since a step may write into it."""
         return self._given < FIRST_BATCHES or written or self._trying()
+
+    def late(self) -> set[int]:
+        """Ids of what was written into, where no copy holds what it held before."""
+        return {key for key, met in self._met.items() if met.first is None} | self._parts.late()
+
+    def adopt(self, kept: KeptBatches, known: set[int]) -> None:
+        """Take copies that were made before this step of what it was the first to write into.
+
+        Args:
+            known: what was `late` before it.
+        """
+        for key in self._met.keys() - known:
+            met = self._met[key]
+            if met.first is None and (copy := kept.copy_of(met.tensor())) is not None:
+                met.version, met.first = copy
+        self._parts.adopt(kept, known)
 
     def capture(self, copy: Copy) -> BatchCopies:
         """Copy what was written into."""

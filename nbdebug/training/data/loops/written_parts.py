@@ -9,10 +9,12 @@ import numpy as np
 
 from nbdebug.errors import DataError
 from nbdebug.training.data.loops.batch_parts import Content, Held
-from nbdebug.training.data.loops.kept_batches import MAX_BYTES
+from nbdebug.training.data.loops.kept_batches import MAX_BYTES, KeptBatches
 
 # So many parts are copied; from so many on those are let go that nobody else holds.
 MAX_COPIED, MAX_HELD = 200_000, 1000
+# An array of so many bytes is compared after each step.
+MAX_SMALL = 2**16
 TOO_LATE = (
     "The loop writes into its batches, and no copy holds what a {} held before: steps from there "
     "on cannot be made again. Write into a copy, such as batch = copy.deepcopy(batch)."
@@ -42,20 +44,22 @@ class WrittenParts:
 
     def __init__(self) -> None:
         self._met: dict[int, _Met] = {}
-        self._bytes, self._let_go_at = 0, MAX_HELD
+        # Bytes of copies, and of tensors and arrays that these keep alive.
+        self._bytes = self._holding = 0
+        self._let_go_at, self._let_go_bytes = MAX_HELD, MAX_BYTES
         self.written = False
 
     def begin(self, parts: Sequence[Any], arrays: bool) -> list[tuple[Any, Content]]:
         """Copy the parts of a batch before a step.
 
         Args:
-            arrays: copy those that hold much, too.
+            arrays: copy large arrays too.
 
         Returns:
             Those of which no copy is kept, and what they hold.
         """
         for one in parts:
-            if self._known(one) is None and (arrays or not isinstance(one, np.ndarray)):
+            if self._known(one) is None and (arrays or not _is_large(one)):
                 self._meet(one)
         unknown = [one for one in parts if self._known(one) is None]
         return [(one, Content(one)) for one in unknown if not isinstance(one, np.ndarray)]
@@ -72,11 +76,20 @@ class WrittenParts:
                 self._met[id(one)] = _Met(Held(one), None)
 
     def forget_arrays(self) -> None:
-        """Take arrays as data, which nothing is written into."""
-        arrays = (key for key, met in self._met.items() if isinstance(met.held.part, np.ndarray))
-        for key in list(arrays):
+        """Take large arrays as data, which nothing is written into."""
+        for key in [key for key, met in self._met.items() if _is_large(met.held.part)]:
             del self._met[key]
-        self._bytes = 0
+        self._count_bytes()
+
+    def late(self) -> set[int]:
+        """Parts of which no copy holds what they held before a step wrote into them, by id."""
+        return {key for key, met in self._met.items() if met.first is None}
+
+    def adopt(self, kept: KeptBatches, known: set[int]) -> None:
+        """Take copies that were made before this step; see `WrittenBatches.adopt`."""
+        for key in self.late() - known:
+            if (content := kept.content_of(self._met[key].held.part)) is not None:
+                self._met[key] = self._met[key]._replace(first=content)
 
     def capture(self) -> list[PartCopy]:
         """Copy what was written into."""
@@ -113,11 +126,24 @@ class WrittenParts:
         return met if met is not None and met.held.part is part else None
 
     def _meet(self, part: Any) -> None:
-        if len(self._met) >= self._let_go_at:
+        if len(self._met) >= self._let_go_at or self._holding >= self._let_go_bytes:
             self._met = {key: met for key, met in self._met.items() if not met.held.let_go()}
+            self._count_bytes()
             self._let_go_at = max(MAX_HELD, 2 * len(self._met))
+            self._let_go_bytes = max(MAX_BYTES, 2 * self._holding)
         if len(self._met) < MAX_COPIED:
             content = Content(part)
             if self._bytes + content.nbytes <= MAX_BYTES:
                 self._bytes += content.nbytes
+                self._holding += content.holding
                 self._met[id(part)] = _Met(Held(part), content)
+
+    def _count_bytes(self) -> None:
+        contents = [met.first for met in self._met.values() if met.first is not None]
+        self._bytes = sum(one.nbytes for one in contents)
+        self._holding = sum(one.holding for one in contents)
+
+
+def _is_large(part: Any) -> bool:
+    """True for an array that is compared with a copy only as long as it is not known as data."""
+    return isinstance(part, np.ndarray) and part.nbytes > MAX_SMALL

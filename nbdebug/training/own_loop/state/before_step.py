@@ -26,12 +26,9 @@ class AtStop:
         self._optimizers = [OptimizerCopy.capture(one, seen) for one in session.optimizers.all]
         self._around = session.surroundings.capture()
         # A scaler, in the middle of its step, goes on with the body.
-        self._around.places = {
-            place: (reached, kept)
-            for place, (reached, kept) in self._around.places.items()
-            if isinstance(reached.value, nn.Module | torch.optim.Optimizer)
-            or (isinstance(reached.value, torch.Tensor) and reached.value.requires_grad)
-        }
+        for place, (reached, _) in list(self._around.places.items()):
+            if isinstance(reached.value, torch.amp.GradScaler):
+                del self._around.places[place]
         self.versions = _versions(session)
 
     def restore(self) -> None:

@@ -63,6 +63,7 @@ def some_batches(session: Session) -> Iterator[Any]:
         position = sampler.position()
         batch = sampler.next()
         sampler.seek(position)
+        session.ready.look(batch.data)
         yield to_device(batch.data, session.device)
         return
     sample_edits = session.batching.sample_edits

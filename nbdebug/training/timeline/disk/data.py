@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from nbdebug.model.state.digest import tensors_digest
+from nbdebug.training.data.loops.written_batches import BatchCopies
 from nbdebug.training.engine.session import Session
 
 
@@ -26,3 +27,9 @@ def _tensors(source: Any) -> list[torch.Tensor]:
     found = getattr(source, "tensors", None)
     held = getattr(getattr(source, "dataset", None), "tensors", ()) if found is None else found
     return [one for one in held if isinstance(one, torch.Tensor)]
+
+
+def writes_to_plain(batches: BatchCopies, session: Session) -> dict[str, bool]:
+    """A mark that steps wrote into batches, which no file holds; nothing where they did not."""
+    wrote = any(batches) and session.source.kept and session.source.workers is None
+    return {"written": True} if wrote else {}
