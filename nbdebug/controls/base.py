@@ -55,6 +55,18 @@ class Control(ABC):
             A note for the user, or "".
         """
 
+    def anchor(self, session: TrainingState) -> Any:
+        """What a value is the value of, before a change that may be taken back later."""
+        return None
+
+    def former(self, session: TrainingState, old: Any, new: Any, anchor: Any) -> Any:
+        """The value that takes back a change from `old` to `new`, made at an `anchor`.
+
+        Raises:
+            ControlValueError: the user's code has taken away what was changed.
+        """
+        return old
+
     def series(self, session: TrainingState) -> float:
         """The current value as a number for plots; NaN if the value is not a number."""
         value = self.read(session)

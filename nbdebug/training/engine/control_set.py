@@ -18,6 +18,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.history.present import PresentView
 from nbdebug.core.names import unknown_keyword
 from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange, Notice
+from nbdebug.core.results.undo import ValueChange
 from nbdebug.errors import (
     ArgumentError,
     CheckpointError,
@@ -171,6 +172,21 @@ class ControlSet:
                 if control.read(self._session) != old:
                     control.apply(self._session, old)
         return self._write(name, (old, new), command, status, note)
+
+    def anchor(self, name: str) -> Any:
+        """What the value of a control is the value of, see `Control.anchor`."""
+        names = [name] if name in self.controls else []
+        return self._of_each(lambda control: control.anchor(self._session), names).get(name)
+
+    def former(self, value: ValueChange, anchor: Any) -> Any:
+        """The value that takes back a change.
+
+        Raises:
+            ControlValueError: what was changed is there no more.
+        """
+        with own_errors(value.control):
+            control = self._in_use(value.control)
+            return control.former(self._session, value.old, value.new, anchor)
 
     def _in_use(self, name: str) -> Control:
         if name not in self.controls:

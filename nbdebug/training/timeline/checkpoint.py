@@ -103,7 +103,7 @@ class Checkpoint:
             cursor,
             weights,
             optimizers,
-            (session.lr_leader, session.lr_ratios, session.decay_leader, session.decay_ratios),
+            _ratios(session),
             session.schedule.capture(),
             session.schedule.fallback,
             session.initialisation.capture(),
@@ -141,10 +141,9 @@ class Checkpoint:
             session.sampler.reset()
         else:
             session.sampler.seek(self.position)
-        session.lr_leader, session.lr_ratios, session.decay_leader, session.decay_ratios = (
-            self.ratios
-        )
         session.optimizers.restore(self.optimizers)
+        session.rates.keep(session.optimizer, self.ratios[1])
+        session.decays.keep(session.optimizer, self.ratios[3])
         session.schedule.restore(self.schedule)
         # Controls of these parts have their values already and are not applied again.
         controls.restore(self.controls)
@@ -200,6 +199,16 @@ class Checkpoint:
         session.grad_norms = session.with_gradient = ()
         loop.reset()
         loop.after_update.restore(self.after_update)
+
+
+def _ratios(session: Session) -> tuple[int, tuple[float, ...], int, tuple[float, ...]]:
+    """Leading groups of the learning rate and of the decay, and the ratios of all groups to them.
+
+    Leading groups follow from the settings; files of earlier versions name them.
+    """
+    optimizer, rates, decays = session.optimizer, session.rates, session.decays
+    leaders = rates.leader(optimizer), decays.leader(optimizer)
+    return leaders[0], rates.kept(optimizer), leaders[1], decays.kept(optimizer)
 
 
 def _tensors(optimizers: dict[str, OptimizerCopy]) -> list[torch.Tensor]:
