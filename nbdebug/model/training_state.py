@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
@@ -23,6 +24,7 @@ from nbdebug.model.joint_optimizer import JointOptimizer
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.module.forward import LossFn
 from nbdebug.model.module.modes import Modes
+from nbdebug.model.module.parts import Composition
 from nbdebug.model.module.sharded import is_sharded
 from nbdebug.model.optimizers import Optimizers
 from nbdebug.model.order.layer_order import LayerOrder
@@ -81,6 +83,7 @@ class TrainingState:
         validated: True if there is validation data.
         parameters: names and parameters that are trainable or can be unfrozen, from input to
             output.
+        generation: number of times that the model had other parts than before.
         rates, decays: ratios of the groups to that whose learning rate is `lr`, or whose
             `weight_decay` is that of the control.
         with_gradient: names and parameters that have a gradient in the current step;
@@ -129,6 +132,8 @@ class TrainingState:
         self.batching = batching
         self.device = device
         self.metrics = metrics
+        self._composition, self._following = Composition(model), threading.Lock()
+        self.generation = self._parts_of = 0
         self.parameters: tuple[tuple[str, nn.Parameter], ...] = learnable(model)
         self.sharded = any(is_sharded(parameter) for _, parameter in self.parameters)
         self.clipping = Clipping(parameter_layers([n for n, _ in self.parameters], model))
@@ -164,6 +169,37 @@ class TrainingState:
         self.by_optimizer: Mapping[str, tuple[float, float, float, float]] = {}
         self.turn: Collection[str] | None = None
         self.without_gradient: dict[str, int] = {}
+
+    def follow_model(self) -> bool:
+        """Take the parameters that the model has now; True if they or its modules are others.
+
+        A loop of the user's own may exchange layers, add some or take some away.
+        """
+        with self._following:
+            if self._composition.is_that_of_now():
+                return False
+            self._composition = Composition(self.model)
+            self.parameters = learnable(self.model, {p for _, p in self.parameters})
+            self.clipping.layers = parameter_layers([n for n, _ in self.parameters], self.model)
+            self.recurrent.follow(self.model)
+            self.generation += 1
+            return True
+
+    def follow_parts(self) -> None:
+        """Take the layers that the model has now, before a command that may name or change them."""
+        self.follow_model()
+        with self._following:
+            self.freezing.follow(self.model)
+            if self._parts_of == self.generation:
+                return
+            self._parts_of = self.generation
+            self.dropouts = dropouts(self.model)
+            self.batch_norms.follow(self.model)
+            self.modes.follow()
+            self.initialisation.follow(self.model)
+            with undisturbed(self.model):
+                self.layer_order.follow()
+                self.activations.follow()
 
     def drop_outputs(self) -> None:
         """Drop what the last step made of its batch."""

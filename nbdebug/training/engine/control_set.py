@@ -156,6 +156,7 @@ class ControlSet:
         status: ChangeStatus = "applied"
         try:
             control = self._in_use(name)
+            self._session.follow_parts()
             old = control.read(self._session)
             # The range may have changed since the request.
             value = validated(control, self._session, command.value)

@@ -57,6 +57,18 @@ class ProbeRunner:
             reads_parts = session.sharded and slot.probe.reads_weights
             slot.on = slot.on and not (slot.probe.idle or reads_parts)
 
+    def follow(self) -> None:
+        """Measure the layers that the model has now, from the next due step on."""
+        self.cancel()
+        for names in self._groups:
+            self._reserved -= {names} if isinstance(names, str) else set(names)
+        self._groups.clear()
+        for slot in self.scheduled.values():
+            probe, rested = slot.probe, slot.probe.idle
+            if slot.on or rested or probe.on_demand:
+                self._try(slot, 0, probe.follow)
+                slot.on = not probe.idle and (slot.on or rested)
+
     def reserve(self, names: Iterable[str]) -> None:
         """Reserve names of series that no probe may use."""
         self._reserved.update(names)

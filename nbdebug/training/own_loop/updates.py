@@ -106,6 +106,7 @@ class LoopUpdates(UpdateNumbers):
         given = roots if isinstance(roots, list | tuple) else [roots]
         scalars = [root for root in given if root.numel() == 1]
         session = self.loop.session
+        self.loop.follow_model()
         if self.looks:
             self.losses += [root for root in scalars if reaches(root, session.parameters)]
             # The loop may read gradients, and whoever looks goes through the graph again.

@@ -51,6 +51,7 @@ class Checkpoint:
         gradients: those that a loop of the user's own carries on to the next step.
         held_out: what val_data hold; batches: what those hold that a loop keeps and writes into.
         structure: of a model that a loop of the user's own may exchange parts of; else None.
+        norms: BatchNorm layers that are frozen; None in a file.
         cursor: number of events in the edit log before this checkpoint.
         size: bytes of all tensors; after_update: what is pending, see `AfterUpdate`.
     """
@@ -76,6 +77,7 @@ class Checkpoint:
     held_out: HeldOut = NOTHING_HELD
     batches: BatchCopies = NO_COPIES
     structure: Structure | None = None
+    norms: list[Any] | None = None
 
     @property
     def step(self) -> int:
@@ -120,6 +122,7 @@ class Checkpoint:
             session.held_out.capture(),
             batches,
             None if session.body is None else Structure(session.model, session.optimizer),
+            session.batch_norms.capture(),
         )
 
     def restore(
@@ -146,7 +149,10 @@ class Checkpoint:
         session.decays.keep(session.optimizer, self.ratios[3])
         session.schedule.restore(self.schedule)
         # Controls of these parts have their values already and are not applied again.
+        session.follow_parts()
         controls.restore(self.controls)
+        if self.norms is not None:
+            session.batch_norms.restore(self.norms)
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
         self.surroundings.restore()
