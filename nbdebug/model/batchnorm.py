@@ -107,7 +107,9 @@ class BatchNorms:
         also after `model.train()`.
         """
         if frozen:
-            self.restore([(norm, norm.training) for norm in self.layers.values()], all_of_them=False)
+            self.restore(
+                [(norm, norm.training) for norm in self.layers.values()], all_of_them=False
+            )
             return
         held, self._held = self._held, {}
         for norm, (training, handle) in held.items():

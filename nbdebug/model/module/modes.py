@@ -46,7 +46,9 @@ class Modes:
     def follow(self) -> None:
         """Take modules that the user's code has added, in the mode that they have now."""
         known = {module for module, _ in self._passed}
-        fresh = [(module, module.training) for module in self._model.modules() if module not in known]
+        fresh = [
+            (module, module.training) for module in self._model.modules() if module not in known
+        ]
         if fresh:
             self._passed += fresh
             self.resting = tuple(dict.fromkeys((*self.resting, *self._resting())))

@@ -25,6 +25,11 @@ OTHER_OPTIMIZER = (
     "controls, and NaN is not left out. Change the settings of the watched optimizer instead of "
     "making another one, or give the new one to nbd.watch and run the cell of the loop again."
 )
+NOT_OURS = (
+    "the loop made its last update by another {0} than the watched one, so that this would do "
+    "nothing. Change it in the loop, or give the new one to nbd.watch and run the cell of the loop "
+    "again."
+)
 SAID_BY_HAND = (
     "The weights change, and the watched optimizer makes no update: the loop changes them by "
     "itself. From here on each batch with a backward pass counts as a step, with its loss and "

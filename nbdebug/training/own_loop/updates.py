@@ -19,7 +19,13 @@ from nbdebug.training.engine.stopping.stop_report import breakpoint_hit
 from nbdebug.training.engine.updating.step_body import Values, measured
 from nbdebug.training.own_loop.call_order import CallOrder
 from nbdebug.training.own_loop.gradient_marks import reaches
-from nbdebug.training.own_loop.others import OTHER, OTHER_OPTIMIZER, OtherOptimizers, said_by_hand
+from nbdebug.training.own_loop.others import (
+    NOT_OURS,
+    OTHER,
+    OTHER_OPTIMIZER,
+    OtherOptimizers,
+    said_by_hand,
+)
 from nbdebug.training.own_loop.seen.hard_clipping import Bounds
 from nbdebug.training.own_loop.seen.validation import SeenValidation
 from nbdebug.training.own_loop.seen_losses import SeenLosses
@@ -188,6 +194,8 @@ class LoopUpdates(UpdateNumbers):
             return
         if self.others.holds(optimizer, (one.optimizer for one in self.optimizers)):
             self._measure_unclipped()
+            if not any(one.updated for one in self.optimizers):
+                self.loop.session.updated_by_others = NOT_OURS.format(type(optimizer).__name__)
             self.updated = True
             self.tell(OTHER, OTHER_OPTIMIZER.format(type(optimizer).__name__))
             renewed = self.others.renewed(optimizer, self.loop.session.step)
@@ -257,6 +265,7 @@ class LoopUpdates(UpdateNumbers):
     def _made(self, one: WatchedOptimizer) -> None:
         one.made_update()
         self.others.updates += 1
+        self.loop.session.updated_by_others = ""
         self.lr, self.updated = self.loop.session.lr, True
         self.order.update(self.loop.session.step, self.others)
         self.validation.begin(self.loop.session.step, self.watched)

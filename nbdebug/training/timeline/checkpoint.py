@@ -78,6 +78,7 @@ class Checkpoint:
     batches: BatchCopies = NO_COPIES
     structure: Structure | None = None
     norms: list[Any] | None = None
+    updated_by_others: str = ""
 
     @property
     def step(self) -> int:
@@ -123,6 +124,7 @@ class Checkpoint:
             batches,
             None if session.body is None else Structure(session.model, session.optimizer),
             session.batch_norms.capture(),
+            session.updated_by_others,
         )
 
     def restore(
@@ -153,6 +155,7 @@ class Checkpoint:
         controls.restore(self.controls)
         if self.norms is not None:
             session.batch_norms.restore(self.norms)
+        session.updated_by_others = self.updated_by_others
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
         self.surroundings.restore()
