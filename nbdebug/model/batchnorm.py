@@ -32,6 +32,7 @@ class BatchNorms:
         self._all: dict[str, _BatchNorm] = {}
         self._single = set[str]()
         self._held: dict[_BatchNorm, tuple[bool, RemovableHandle]] = {}
+        self.measured = False
         self.follow(model)
 
     def follow(self, model: nn.Module) -> None:

@@ -152,7 +152,10 @@ def each_parameter(model: nn.Sequential) -> None:
 
 CLIPPINGS: dict[str, tuple[dict[str, Any], Callable[[nn.Sequential], object]]] = {
     "norm": ({}, lambda model: clip_grad_norm_(model.parameters(), 0.02)),
-    "max": ({"clip_norm_type": "inf"}, lambda model: clip_grad_norm_(model.parameters(), 0.02, math.inf)),
+    "max": (
+        {"clip_norm_type": "inf"},
+        lambda model: clip_grad_norm_(model.parameters(), 0.02, math.inf),
+    ),
     "value": ({}, lambda model: clip_grad_value_(model.parameters(), 0.02)),
     "parameter": ({}, each_parameter),
     "layer": ({}, lambda model: each(model, lambda _: 0.02)),
@@ -284,7 +287,7 @@ def test_probes_measure_the_layers_that_the_model_has(exchange: Exchange) -> Non
 )
 def test_undo_takes_back_what_it_changed_and_leaves_new_layers(name: str) -> None:
     model, optimizer = made()
-    values, hand = CHANGES[name]
+    values = CHANGES[name][0]
     with nbd.watch(model, optimizer, runs=None) as dbg:
         train(
             model, optimizer, dbg.epochs(3), dbg.batches, growth,

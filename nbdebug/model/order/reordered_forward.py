@@ -76,10 +76,10 @@ class ReorderedForward:
     def remove(module: nn.Module) -> None:
         """Remove the wrapper and the redirected calls from a module."""
         reordered = remove_wrapper(module, ReorderedForward)
-        there = dict(module.named_modules())
+        there: dict[str, Any] = dict(module.named_modules())
         for name in reordered._names if reordered else ():
             if name in there:
-                vars(there[name]).pop(CALL_ATTRIBUTE, None)
+                there[name].__dict__.pop(CALL_ATTRIBUTE, None)
 
     def __call__(self, run: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         outer = getattr(self._running, "now", None)

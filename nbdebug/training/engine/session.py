@@ -47,8 +47,8 @@ class Session(TrainingState):
             what it returned, None if that was the loss.
         body: a loop of the user's own that makes the steps, or None.
         evaluated: the step in which the loss was last called; untried: True before the first step.
-        updated_by_others: reason why controls of the optimizer would do nothing: the last update was
-            not made by it; "" if it was.
+        updated_by_others: reason why controls of the optimizer would do nothing, "" if it makes
+            the updates.
         schedule_unit: how the user's scheduler is stepped, where that was not said, or "".
     """
 
