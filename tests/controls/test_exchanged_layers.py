@@ -368,7 +368,7 @@ def test_a_rewind_across_an_exchange_brings_layers_and_values_back(name: str) ->
         assert all(parameter.requires_grad for parameter in model.parameters())
         dbg.set(**values)
         assert [change.status for change in dbg.history.changes if change.kind == "control"] == [
-            "applied",
+            "undone",
             "applied",
         ]
         if name in CHANGES:

@@ -13,7 +13,6 @@ from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.errors import ControlValueError, NbdebugError
 from nbdebug.training.engine.session import Session
 
-
 # Controls that act by the watched optimizer, or on the gradients of its update.
 OF_UPDATES = frozenset(
     {

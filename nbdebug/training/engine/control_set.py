@@ -176,18 +176,13 @@ class ControlSet:
 
     def anchor(self, name: str) -> Any:
         """What the value of a control is the value of, see `Control.anchor`."""
-        names = [name] if name in self.controls else []
+        names = self.controls.keys() & {name}
         return self._of_each(lambda control: control.anchor(self._session), names).get(name)
 
     def former(self, value: ValueChange, anchor: Any) -> Any:
-        """The value that takes back a change.
-
-        Raises:
-            ControlValueError: what was changed is there no more.
-        """
-        with own_errors(value.control):
-            control = self._in_use(value.control)
-            return control.former(self._session, value.old, value.new, anchor)
+        """The value that takes back a change, see `Control.former`."""
+        control = self._in_use(value.control)
+        return control.former(self._session, value.old, value.new, anchor)
 
     def _in_use(self, name: str) -> Control:
         if name not in self.controls:

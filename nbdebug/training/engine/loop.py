@@ -133,7 +133,7 @@ class Loop:
         self.body.ahead_seconds = 0.0
         batch = self._next_batch()
         fetched = time.perf_counter() - start
-        self.follow_model()
+        self.probes.follow(session)
         due = self.probes.begin(session.step)
         batch, values = self._guarded_update(batch, watched)
         readings, histograms = self.probes.read(session.step) if due else ([], [])
@@ -151,11 +151,6 @@ class Loop:
         self._advance(batch, values[0])
         self.finish_step(history)
         return record
-
-    def follow_model(self) -> None:
-        """Measure and clip the layers that the model has now."""
-        if self.session.follow_model():
-            self.probes.follow()
 
     def finish_step(self, history: History | None = None) -> bool:
         """Try again what failed after the update of the last step; True if nothing is left."""

@@ -58,8 +58,10 @@ class ProbeRunner:
             reads_parts = session.sharded and slot.probe.reads_weights
             slot.on = slot.on and not (slot.probe.idle or reads_parts)
 
-    def follow(self) -> None:
-        """Measure the layers that the model has now, from the next due step on."""
+    def follow(self, session: TrainingState) -> None:
+        """Let session and probes take layers that the model has now; due probes measure later."""
+        if not session.follow_model():
+            return
         self.cancel()
         for slot in self.scheduled.values():
             probe, rested = slot.probe, slot.probe.idle

@@ -88,6 +88,10 @@ class OtherOptimizers:
         self._updates += found
         return found
 
+    def said(self, optimizer: torch.optim.Optimizer) -> str:
+        """Reason why a control of the watched optimizer would do nothing."""
+        return NOT_OURS.format(type(optimizer).__name__)
+
     def knows(self, optimizer: torch.optim.Optimizer) -> bool:
         """True if an optimizer that is not watched made updates."""
         return optimizer in self._known

@@ -19,13 +19,7 @@ from nbdebug.training.engine.stopping.stop_report import breakpoint_hit
 from nbdebug.training.engine.updating.step_body import Values, measured
 from nbdebug.training.own_loop.call_order import CallOrder
 from nbdebug.training.own_loop.gradient_marks import reaches
-from nbdebug.training.own_loop.others import (
-    NOT_OURS,
-    OTHER,
-    OTHER_OPTIMIZER,
-    OtherOptimizers,
-    said_by_hand,
-)
+from nbdebug.training.own_loop.others import OTHER, OTHER_OPTIMIZER, OtherOptimizers, said_by_hand
 from nbdebug.training.own_loop.seen.hard_clipping import Bounds
 from nbdebug.training.own_loop.seen.validation import SeenValidation
 from nbdebug.training.own_loop.seen_losses import SeenLosses
@@ -112,7 +106,7 @@ class LoopUpdates(UpdateNumbers):
         given = roots if isinstance(roots, list | tuple) else [roots]
         scalars = [root for root in given if root.numel() == 1]
         session = self.loop.session
-        self.loop.follow_model()
+        self.loop.probes.follow(session)
         if self.looks:
             self.losses += [root for root in scalars if reaches(root, session.parameters)]
             # The loop may read gradients, and whoever looks goes through the graph again.
@@ -195,7 +189,7 @@ class LoopUpdates(UpdateNumbers):
         if self.others.holds(optimizer, (one.optimizer for one in self.optimizers)):
             self._measure_unclipped()
             if not any(one.updated for one in self.optimizers):
-                self.loop.session.updated_by_others = NOT_OURS.format(type(optimizer).__name__)
+                self.loop.session.updated_by_others = self.others.said(optimizer)
             self.updated = True
             self.tell(OTHER, OTHER_OPTIMIZER.format(type(optimizer).__name__))
             renewed = self.others.renewed(optimizer, self.loop.session.step)
@@ -236,8 +230,7 @@ class LoopUpdates(UpdateNumbers):
         try:
             found = step(watched)
         except _LeftOut as left:
-            # The first evaluation comes before any change of the weights.
-            self.skipped = True
+                self.skipped = True
             return left.args[0]
         self._made(one)
         return found
@@ -257,7 +250,6 @@ class LoopUpdates(UpdateNumbers):
     def _leaves_out(self, one: WatchedOptimizer) -> bool:
         self._measure_once(one)
         if one.cleared and self.loop.history.results.of(ClearedGradients) is None:
-            # Gradients that were made, and cleared before the update.
             step = self.loop.session.step - (not one.took)
             self.loop.history.set_result(ClearedGradients(step, one.partly))
         return self.skipped or self._is_left_out(one)
