@@ -158,7 +158,6 @@ class ControlSet:
             control = self._in_use(name)
             self._session.follow_parts()
             old = control.read(self._session)
-            # The range may have changed since the request.
             value = validated(control, self._session, command.value)
             note = control.apply(self._session, value)
             action = control.spec(self._session).action
@@ -176,13 +175,12 @@ class ControlSet:
 
     def anchor(self, name: str) -> Any:
         """What the value of a control is the value of, see `Control.anchor`."""
-        names = self.controls.keys() & {name}
-        return self._of_each(lambda control: control.anchor(self._session), names).get(name)
+        found = self.controls.get(name)
+        return None if found is None else found.anchor(self._session)
 
     def former(self, value: ValueChange, anchor: Any) -> Any:
-        """The value that takes back a change, see `Control.former`."""
-        control = self._in_use(value.control)
-        return control.former(self._session, value.old, value.new, anchor)
+        """The value that takes it back, see `Control.former`."""
+        return self._in_use(value.control).former(self._session, value.old, value.new, anchor)
 
     def _in_use(self, name: str) -> Control:
         if name not in self.controls:

@@ -13,6 +13,7 @@ from nbdebug.core.results.metric_names import RenewedOptimizer
 from nbdebug.model.module.sharded import local
 from nbdebug.model.precision import wide
 from nbdebug.training.own_loop.gradient_marks import Named
+from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer
 
 # Batches without an update after which weights are looked at, and looked at again.
 LATE_BATCHES = 20
@@ -88,9 +89,11 @@ class OtherOptimizers:
         self._updates += found
         return found
 
-    def said(self, optimizer: torch.optim.Optimizer) -> str:
-        """Reason why a control of the watched optimizer would do nothing."""
-        return NOT_OURS.format(type(optimizer).__name__)
+    def said(self, optimizer: torch.optim.Optimizer, watched: Iterable[WatchedOptimizer]) -> str:
+        """Reason why controls of watched optimizers would do nothing; "" if one made an update."""
+        return (
+            "" if any(one.updated for one in watched) else NOT_OURS.format(type(optimizer).__name__)
+        )
 
     def knows(self, optimizer: torch.optim.Optimizer) -> bool:
         """True if an optimizer that is not watched made updates."""

@@ -188,8 +188,7 @@ class LoopUpdates(UpdateNumbers):
             return
         if self.others.holds(optimizer, (one.optimizer for one in self.optimizers)):
             self._measure_unclipped()
-            if not any(one.updated for one in self.optimizers):
-                self.loop.session.updated_by_others = self.others.said(optimizer)
+            self.loop.session.updated_by_others = self.others.said(optimizer, self.optimizers)
             self.updated = True
             self.tell(OTHER, OTHER_OPTIMIZER.format(type(optimizer).__name__))
             renewed = self.others.renewed(optimizer, self.loop.session.step)
@@ -230,7 +229,7 @@ class LoopUpdates(UpdateNumbers):
         try:
             found = step(watched)
         except _LeftOut as left:
-                self.skipped = True
+            self.skipped = True
             return left.args[0]
         self._made(one)
         return found
