@@ -56,7 +56,7 @@ class Control(ABC):
         """
 
     def anchor(self, session: TrainingState) -> Any:
-        """What a value is the value of, before a change that may be taken back later."""
+        """Parts that a value belongs to, before a change that may be taken back later."""
         return None
 
     def former(self, session: TrainingState, old: Any, new: Any, anchor: Any) -> Any:

@@ -174,9 +174,8 @@ class ControlSet:
         return self._write(name, (old, new), command, status, note)
 
     def anchor(self, name: str) -> Any:
-        """What the value of a control is the value of, see `Control.anchor`."""
-        found = self.controls.get(name)
-        return None if found is None else found.anchor(self._session)
+        """Parts that the value of a control belongs to, see `Control.anchor`."""
+        return self.controls[name].anchor(self._session) if name in self.controls else None
 
     def former(self, value: ValueChange, anchor: Any) -> Any:
         """The value that takes it back, see `Control.former`."""

@@ -51,7 +51,7 @@ class Checkpoint:
         gradients: those that a loop of the user's own carries on to the next step.
         held_out: what val_data hold; batches: what those hold that a loop keeps and writes into.
         structure: of a model that a loop of the user's own may exchange parts of; else None.
-        norms: BatchNorm layers that are frozen; None in a file.
+        followed: BatchNorm layers that are frozen, and `Session.updated_by_others`; None in a file.
         cursor: number of events in the edit log before this checkpoint.
         size: bytes of all tensors; after_update: what is pending, see `AfterUpdate`.
     """
@@ -77,8 +77,7 @@ class Checkpoint:
     held_out: HeldOut = NOTHING_HELD
     batches: BatchCopies = NO_COPIES
     structure: Structure | None = None
-    norms: list[Any] | None = None
-    updated_by_others: str = ""
+    followed: tuple[Any, str] | None = None
 
     @property
     def step(self) -> int:
@@ -123,8 +122,7 @@ class Checkpoint:
             session.held_out.capture(),
             batches,
             None if session.body is None else Structure(session.model, session.optimizer),
-            session.batch_norms.capture(),
-            session.updated_by_others,
+            (session.batch_norms.capture(), session.updated_by_others),
         )
 
     def restore(
@@ -151,11 +149,7 @@ class Checkpoint:
         session.decays.keep(session.optimizer, self.ratios[3])
         session.schedule.restore(self.schedule)
         # Controls of these parts have their values already and are not applied again.
-        session.follow_parts()
-        controls.restore(self.controls)
-        if self.norms is not None:
-            session.batch_norms.restore(self.norms)
-        session.updated_by_others = self.updated_by_others
+        self._restore_controls(session, controls)
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
         self.surroundings.restore()
@@ -169,6 +163,13 @@ class Checkpoint:
             session.scaler.load_state_dict(copy_nested(self.scale))
         session.rng.seek(self.rng)
         self._count(loop)
+
+    def _restore_controls(self, session: Session, controls: ControlSet) -> None:
+        session.follow_parts()
+        controls.restore(self.controls)
+        norms, session.updated_by_others = self.followed or (None, "")
+        if norms is not None:
+            session.batch_norms.restore(norms)
 
     def _check(self, session: Session, strict: bool) -> None:
         if strict and isinstance(session.sampler, LoopSampler):
