@@ -61,8 +61,7 @@ class LrRange(Check):
             context.subject.optimizer,
             np.geomspace(LOWEST_LR, HIGHEST_LR, SWEEP_STEPS),
         )
-        context.subject.follow_groups()
-        ratios = context.subject.lr_ratios
+        ratios = context.subject.rates.now(optimizer)
         losses: list[float] = []
         smoothed: list[float] = []
         smoothing, exploded = Smoothing(), None

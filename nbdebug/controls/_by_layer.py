@@ -58,3 +58,24 @@ def collapse_by_layer(values: dict[str, T], empty: T) -> T | dict[str, T]:
     if len(set(values.values())) > 1:
         return values
     return next(iter(values.values()), empty)
+
+
+def former_by_layer(control: str, old: Any, then: Mapping[str, T], now: Mapping[str, T]) -> Any:
+    """The value that takes back a change of layers, of those that the model still has.
+
+    Args:
+        then: layers at the change, by name; now: those of now.
+
+    Raises:
+        ControlValueError: the model has none of them any more.
+    """
+    if then.keys() == now.keys() and all(now[name] is part for name, part in then.items()):
+        return old
+    values = expand_by_layer(old, then)
+    found = {n: value for n, value in values.items() if n in now and now[n] is then.get(n)}
+    if not found:
+        raise ControlValueError(
+            f"The model has no layer any more whose {control} was changed then: the loop has "
+            "exchanged them."
+        )
+    return found

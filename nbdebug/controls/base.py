@@ -63,6 +63,18 @@ class Control(ABC):
         """
         self.apply(session, self.validate(session, value))
 
+    def anchor(self, session: TrainingState) -> Any:
+        """Parts that a value belongs to, before a change that may be taken back later."""
+        return None
+
+    def former(self, session: TrainingState, old: Any, new: Any, anchor: Any) -> Any:
+        """The value that takes back a change from `old` to `new`, made at an `anchor`.
+
+        Raises:
+            ControlValueError: the user's code has taken away what was changed.
+        """
+        return old
+
     def series(self, session: TrainingState) -> float:
         """The current value as a number for plots; NaN if the value is not a number."""
         value = self.read(session)

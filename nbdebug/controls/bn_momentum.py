@@ -6,7 +6,12 @@ from typing import Any
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nbdebug.controls._by_layer import collapse_by_layer, expand_by_layer, validate_by_layer
+from nbdebug.controls._by_layer import (
+    collapse_by_layer,
+    expand_by_layer,
+    former_by_layer,
+    validate_by_layer,
+)
 from nbdebug.controls.base import Control, number, require_available
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.training_state import TrainingState
@@ -47,6 +52,12 @@ class BatchNormMomentum(Control):
         return validate_by_layer(
             self.name, value, _layers(session), lambda name, v: number(name, v, 0, 1)
         )
+
+    def anchor(self, session: TrainingState) -> Any:
+        return _layers(session)
+
+    def former(self, session: TrainingState, old: Any, new: Any, anchor: Any) -> Any:
+        return former_by_layer(self.name, old, anchor, self.anchor(session))
 
     def apply(self, session: TrainingState, value: float | dict[str, float]) -> str:
         norms = _layers(session)

@@ -40,7 +40,7 @@ class BatchNormStatistics(Control):
     def validate(self, session: TrainingState, value: Any) -> str:
         require_available(self.spec(session))
         chosen = choice(self.name, value, [name for name, _ in CHOICES])
-        if chosen != self.read(session):
+        if chosen != self.read(session) or session.batch_norms.partly_frozen:
             size = session.batching.size if chosen == "track" else 0
             refuse_single_samples(self.name, session, size, "thawed")
         return chosen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nbdebug.controls._by_layer import collapse_by_layer, expand_by_layer
+from nbdebug.controls._by_layer import collapse_by_layer, expand_by_layer, former_by_layer
 from nbdebug.controls.base import Control, number, require_available
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.names import unknown_name
@@ -49,6 +49,12 @@ class Dropout(Control):
             layer: number(f"dropout of {layer}", p, 0.0, 1.0, high_open=True)
             for layer, p in value.items()
         }
+
+    def anchor(self, session: TrainingState) -> Any:
+        return {name: site.module for name, site in session.dropouts.items()}
+
+    def former(self, session: TrainingState, old: Any, new: Any, anchor: Any) -> Any:
+        return former_by_layer(self.name, old, anchor, self.anchor(session))
 
     def apply(self, session: TrainingState, value: float | dict[str, float]) -> str:
         for layer, p in expand_by_layer(value, session.dropouts).items():

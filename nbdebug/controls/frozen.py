@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nbdebug.controls._by_layer import collapse_by_layer, expand_by_layer, validate_by_layer
+from nbdebug.controls._by_layer import (
+    collapse_by_layer,
+    expand_by_layer,
+    former_by_layer,
+    validate_by_layer,
+)
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.errors import ControlValueError
@@ -60,6 +65,12 @@ class Frozen(Control):
                 "Name the layers to freeze in one call, as frozen={'0': 'frozen', '2': 'frozen'}."
             )
         return found
+
+    def anchor(self, session: TrainingState) -> Any:
+        return {name: held[0] for name, held in session.freezing.members.items()}
+
+    def former(self, session: TrainingState, old: Any, new: Any, anchor: Any) -> Any:
+        return former_by_layer(self.name, old, anchor, self.anchor(session))
 
     def apply(self, session: TrainingState, value: str | dict[str, str]) -> str:
         freezing = session.freezing

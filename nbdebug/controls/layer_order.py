@@ -6,6 +6,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, choice, require_available
 from nbdebug.core.control_spec import ControlSpec
+from nbdebug.errors import ControlValueError
 from nbdebug.model.training_state import TrainingState
 
 LABELS = {
@@ -42,6 +43,11 @@ class LayerOrderControl(Control):
         return session.layer_order.current
 
     def validate(self, session: TrainingState, value: Any) -> str:
+        if session.layer_order.exchanged and value != "as_built":
+            raise ControlValueError(
+                f"layer_order is at {self.read(session)!r}, and the model has other layers since: "
+                "set it to 'as_built' first, then to the order that all of them shall have."
+            )
         if value == session.layer_order.current:
             return str(value)
         require_available(self.spec(session))

@@ -59,13 +59,21 @@ class LearningRate(Control):
         if session.named_optimizers:
             return self._apply_by_optimizer(session, value)
         assert isinstance(value, float)
-        session.follow_groups()
         before, beside = session.lr, Beside(session.optimizer, session.loop_schedulers())
-        note = session.schedule.set_lr(value, session.lr_leader, session.lr_ratios)
+        leader, rates = session.lr_leader, session.rates.values(session.optimizer, value)
+        note = session.schedule.set_lr(value, leader, rates)
         if before and session.lr != before:
             by, continues = session.lr / before, session.schedule.on_lr == "continue"
             return beside.follow(by, continues) or note
         return note
+
+    def anchor(self, session: TrainingState) -> Any:
+        return session.optimizer.param_groups[session.lr_leader]
+
+    def former(self, session: TrainingState, old: Any, new: Any, anchor: Any) -> Any:
+        if session.named_optimizers:
+            return old
+        return session.rates.former(session.optimizer, anchor, old, new)
 
     def _apply_by_optimizer(self, session: TrainingState, value: float | dict[str, float]) -> str:
         told = dict[str, list[str]]()

@@ -57,9 +57,9 @@ class Reinit(Control):
         spec = self.spec(session)
         require_available(spec)
         if not isinstance(value, Mapping):
-            return choice(self.name, value, [kind for kind, _ in spec.choices])
+            return _possible(session, choice(self.name, value, [kind for kind, _ in spec.choices]))
         if session.initialisation.undoable and "undo" in value.values():
-            return "undo"
+            return _possible(session, "undo")
         kinds = validate_each_layer(self.name, value, spec.members, _kind)
         for layer, kind in kinds.items():
             if kind not in session.initialisation.kinds(layer):
@@ -85,6 +85,15 @@ class Reinit(Control):
         with session.rng:
             initialisation.draw(value, session.optimizer)
         return f"Re-initialised: {', '.join(value)}. Their optimizer state was cleared."
+
+
+def _possible(session: TrainingState, kind: str) -> str:
+    if kind == "undo" and session.initialisation.exchanged:
+        raise ControlValueError(
+            "The last re-initialisation cannot be undone: the model has other layers or "
+            "parameters since, where it had drawn new weights."
+        )
+    return kind
 
 
 def _kind(name: str, value: Any) -> str:

@@ -33,15 +33,21 @@ class WeightDecay(Control):
         )
 
     def read(self, session: TrainingState) -> float:
-        return float(session.optimizer.param_groups[session.decay_leader].get("weight_decay", 0.0))
+        leader = session.decays.leader(session.optimizer)
+        return float(session.optimizer.param_groups[leader].get("weight_decay", 0.0))
 
     def validate(self, session: TrainingState, value: Any) -> float:
         require_available(self.spec(session))
         return number(self.name, value, 0.0, math.inf)
 
     def apply(self, session: TrainingState, value: float) -> str:
-        session.follow_groups()
-        groups = session.optimizer.param_groups
-        for group, ratio in zip(groups, session.decay_ratios, strict=True):
-            group["weight_decay"] = value * ratio
+        decays = session.decays.values(session.optimizer, value)
+        for group, decay in zip(session.optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
         return ""
+
+    def anchor(self, session: TrainingState) -> Any:
+        return session.optimizer.param_groups[session.decays.leader(session.optimizer)]
+
+    def former(self, session: TrainingState, old: Any, new: Any, anchor: Any) -> Any:
+        return session.decays.former(session.optimizer, anchor, old, new)

@@ -26,23 +26,38 @@ class BatchNorms:
             ones once.
         measured: whether a forward pass has shown which layers see a single value per channel of
             each sample.
-        frozen: True while the layers are held in eval mode.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.layers: dict[str, _BatchNorm] = {
-            name: module
-            for name, module in every_module(model)
-            if isinstance(module, _BatchNorm) and module.running_var is not None
-        }
+        self._all: dict[str, _BatchNorm] = {}
+        self._single = set[str]()
+        self._held: dict[_BatchNorm, tuple[bool, RemovableHandle]] = {}
+        self.measured = False
+        self.follow(model)
+
+    def follow(self, model: nn.Module) -> None:
+        """Take the layers that the model has now; new ones are not frozen."""
+        before = self._all
         self._all = {n: m for n, m in every_module(model) if isinstance(m, _BatchNorm)}
+        self.layers: dict[str, _BatchNorm] = {
+            name: norm for name, norm in self._all.items() if norm.running_var is not None
+        }
         self._hookable = {layer.module for layer in hooked_layers(model)}
+        fresh = {name for name, norm in self._all.items() if before.get(name) is not norm}
         # Before the first forward pass BatchNorm1d is taken to follow a linear layer.
-        self._single = {n for n, norm in self._all.items() if isinstance(norm, nn.BatchNorm1d)}
-        self.measured = not self._all
-        self.frozen = False
-        self._flags: list[tuple[_BatchNorm, bool]] = []
-        self._handles: list[RemovableHandle] = []
+        single = {name for name in fresh if isinstance(self._all[name], nn.BatchNorm1d)}
+        self._single = self._single - fresh & self._all.keys() | single
+        self.measured = self.measured and not fresh if before else not self._all
+
+    @property
+    def frozen(self) -> bool:
+        """True if all layers are frozen."""
+        return bool(self.layers) and all(norm in self._held for norm in self.layers.values())
+
+    @property
+    def partly_frozen(self) -> bool:
+        """True if a layer is frozen, and others came later."""
+        return not self.frozen and any(norm in self._held for norm in self.layers.values())
 
     def measuring_once(self) -> AbstractContextManager[None]:
         """Context of a forward pass; the first one that succeeds is measured."""
@@ -78,7 +93,8 @@ class BatchNorms:
             modes: of the layers: as they are now, as they are when they are not frozen, or all in
                 training mode.
         """
-        thawed = {layer: training for layer, training in self._flags if modes == "thawed"}
+        held = self._held.items()
+        thawed = {norm: training for norm, (training, _) in held if modes == "thawed"}
         for name, norm in self._all.items():
             training = modes == "train" or thawed.get(norm, norm.training)
             if name in self._single and (training or norm.running_mean is None):
@@ -91,20 +107,29 @@ class BatchNorms:
         Frozen layers normalise with their running statistics and leave them as they are,
         also after `model.train()`.
         """
-        if frozen == self.frozen:
-            return
-        self.frozen = frozen
         if frozen:
-            self._flags = [(layer, layer.training) for layer in self.layers.values()]
-            self._handles = [before_forward(layer, _force_eval_mode) for layer, _ in self._flags]
-            for layer, _ in self._flags:
-                layer.training = False
+            self.restore(
+                [(norm, norm.training) for norm in self.layers.values()], all_of_them=False
+            )
             return
-        for handle in self._handles:
+        held, self._held = self._held, {}
+        for norm, (training, handle) in held.items():
             handle.remove()
-        for layer, training in self._flags:
-            layer.training = training
-        self._handles, self._flags = [], []
+            norm.training = training
+
+    def capture(self) -> list[tuple[_BatchNorm, bool]]:
+        """Frozen layers, each with the mode that it goes back to; for `restore`."""
+        return [(norm, training) for norm, (training, _) in self._held.items()]
+
+    def restore(self, held: Sequence[tuple[_BatchNorm, bool]], all_of_them: bool = True) -> None:
+        """Freeze these layers; if they are all of them, others are not held any more."""
+        wanted = {norm for norm, _ in held}
+        for norm in [one for one in self._held if all_of_them and one not in wanted]:
+            self._held.pop(norm)[1].remove()
+        for norm, training in held:
+            if norm not in self._held:
+                self._held[norm] = training, before_forward(norm, _force_eval_mode)
+                norm.training = False
 
 
 def reestimate(

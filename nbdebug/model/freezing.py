@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import nn
@@ -35,6 +35,16 @@ class Freezing:
         )
         self.frozen = self.initially_frozen
 
+    def follow(self, model: nn.Module) -> None:
+        """Take layers that the user's code has exchanged, frozen or unfrozen itself."""
+        known = {parameter for held in self.members.values() for parameter in held}
+        self.members = _members(model, known)
+        resting = {n for n, held in self.members.items() if not any(p.requires_grad for p in held)}
+        by_others = self._parameters_of(self.frozen & resting)
+        found = {n for n in resting - self.frozen if not by_others.issuperset(self.members[n])}
+        self.frozen = frozenset(self.frozen & resting | found)
+        self.initially_frozen = self.initially_frozen & self.members.keys() | found
+
     def within(self, name: str) -> tuple[str, ...]:
         """The layer of that name, or all layers inside the module of that name."""
         return tuple(within(name, self.members))
@@ -42,11 +52,13 @@ class Freezing:
     def freeze(self, frozen: Mapping[str, bool]) -> None:
         """Freeze or unfreeze layers; layers that are not named stay as they are."""
         before, after = self._parameters_of(self.frozen), self._parameters_of(self._after(frozen))
+        named = self._parameters_of(frozenset(frozen))
         self.frozen = self._after(frozen)
-        for parameter in before ^ after:
-            parameter.requires_grad_(parameter in before)
-            # The optimizer would still apply a gradient that is left over.
-            parameter.grad = None
+        for parameter in before | after | named:
+            if parameter.requires_grad == (parameter in after):
+                parameter.requires_grad_(parameter not in after)
+                # The optimizer would still apply a gradient that is left over.
+                parameter.grad = None
 
     def trains_with(self, frozen: Mapping[str, bool]) -> bool:
         """Tell if a parameter stays trainable after `freeze`."""
@@ -72,9 +84,15 @@ def has_trainable_gradient(parameter: nn.Parameter) -> bool:
     return parameter.requires_grad and parameter.grad is not None
 
 
-def learnable(model: nn.Module) -> tuple[tuple[str, nn.Parameter], ...]:
-    """Parameters that are trainable or can be unfrozen, in the order of registration, each once."""
-    held = {parameter for members in _members(model).values() for parameter in members}
+def learnable(
+    model: nn.Module, known: Collection[nn.Parameter] = ()
+) -> tuple[tuple[str, nn.Parameter], ...]:
+    """Parameters that are trainable or can be unfrozen, in the order of registration, each once.
+
+    Args:
+        known: those that were so before, which may be frozen meanwhile.
+    """
+    held = {parameter for members in _members(model, known).values() for parameter in members}
     return tuple(
         (stable_name(name), parameter)
         for name, parameter in model.named_parameters()
@@ -82,7 +100,10 @@ def learnable(model: nn.Module) -> tuple[tuple[str, nn.Parameter], ...]:
     )
 
 
-def _members(model: nn.Module) -> dict[str, tuple[nn.Parameter, ...]]:
+def _members(
+    model: nn.Module, known: Collection[nn.Parameter] = ()
+) -> dict[str, tuple[nn.Parameter, ...]]:
+    """Parameters that are trainable, or `known` as such, by layer; of a frozen layer all."""
     leaves = {layer.module for layer in layers(model)}
     members = {}
     for name, module in every_module(model):
@@ -92,7 +113,7 @@ def _members(model: nn.Module) -> dict[str, tuple[nn.Parameter, ...]]:
             own += module.get_submodule("parametrizations").parameters()
         # Quantised weights cannot have a gradient.
         able = [p for p in own if p.is_floating_point() or p.is_complex()]
-        found = tuple(p for p in able if p.requires_grad) or tuple(able)
+        found = tuple(p for p in able if p.requires_grad or p in known) or tuple(able)
         if found:
             members[name or type(module).__name__.lower()] = found
     return members

@@ -66,13 +66,24 @@ class Initialisation:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.layers = {name: module for name, module in layers(model) if _can_be_reset(module)}
         self._kept: Overwritten | None = None
+        self.follow(model)
+
+    def follow(self, model: nn.Module) -> None:
+        """Take the layers that the model has now."""
+        self.layers = {name: module for name, module in layers(model) if _can_be_reset(module)}
+        self._there = {id(t): t for t in (*model.parameters(), *model.buffers())}
 
     @property
     def undoable(self) -> bool:
         """True if there is a re-initialisation to undo."""
         return self._kept is not None
+
+    @property
+    def exchanged(self) -> bool:
+        """True if the model has lost a tensor that the last re-initialisation overwrote."""
+        kept = [] if self._kept is None else self._kept.values
+        return any(id(tensor) not in self._there for tensor, _ in kept)
 
     def kinds(self, layer: str) -> tuple[str, ...]:
         """Names of the schemes that a layer can be initialised with."""

@@ -265,21 +265,6 @@ def group_ratios(optimizer: torch.optim.Optimizer, option: str) -> tuple[int, tu
     return leader, tuple(value / values[leader] for value in values)
 
 
-def followed_ratios(
-    optimizer: torch.optim.Optimizer, option: str, leader: int, ratios: tuple[float, ...]
-) -> tuple[int, tuple[float, ...]]:
-    """Leader and ratios of an option, for parameter groups that were added or removed since.
-
-    A group that was added keeps the ratio that it has now.
-    """
-    groups = optimizer.param_groups
-    if len(groups) < len(ratios):
-        return group_ratios(optimizer, option)
-    first = float(groups[leader][option])
-    added = (float(group[option]) / first if first else 1.0 for group in groups[len(ratios) :])
-    return leader, (*ratios, *added)
-
-
 def rate_of(optimizer: torch.optim.Optimizer) -> float:
     """Learning rate of the leading parameter group of an optimizer."""
     return float(optimizer.param_groups[group_ratios(optimizer, "lr")[0]]["lr"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
@@ -23,12 +24,14 @@ from nbdebug.model.joint_optimizer import JointOptimizer
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.module.forward import LossFn
 from nbdebug.model.module.modes import Modes
+from nbdebug.model.module.parts import Composition
 from nbdebug.model.module.sharded import is_sharded
-from nbdebug.model.optimizers import Optimizers, followed_ratios, group_ratios
+from nbdebug.model.optimizers import Optimizers
 from nbdebug.model.order.layer_order import LayerOrder
 from nbdebug.model.origin.compared import Compared, LossReader
 from nbdebug.model.sample_edits import SampleEdits
 from nbdebug.model.schedule.live import Schedule
+from nbdebug.model.schedule.ratios import GroupRatios
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.model.state.surroundings import Surroundings
 
@@ -80,8 +83,9 @@ class TrainingState:
         validated: True if there is validation data.
         parameters: names and parameters that are trainable or can be unfrozen, from input to
             output.
-        lr_leader, lr_ratios: index of the group whose learning rate is `lr`, and the ratios of
-            all groups to it; decay_leader, decay_ratios likewise for `weight_decay`.
+        generation: number of times that the model had other parts than before.
+        rates, decays: ratios of the groups to that whose learning rate is `lr`, or whose
+            `weight_decay` is that of the control.
         with_gradient: names and parameters that have a gradient in the current step;
             grad_norms: its norms, before clipping, one 0-d tensor for each of them.
         without_gradient: trainable parameters without a gradient in the last step, by name, with
@@ -128,6 +132,8 @@ class TrainingState:
         self.batching = batching
         self.device = device
         self.metrics = metrics
+        self._composition, self._following = Composition(model), threading.Lock()
+        self.generation = self._parts_of = 0
         self.parameters: tuple[tuple[str, nn.Parameter], ...] = learnable(model)
         self.sharded = any(is_sharded(parameter) for _, parameter in self.parameters)
         self.clipping = Clipping(parameter_layers([n for n, _ in self.parameters], model))
@@ -143,10 +149,7 @@ class TrainingState:
             self.initialisation = Initialisation(model)
         self.surroundings = Surroundings(model, {}, lambda: ())
         self.rng: AbstractContextManager[None] = nullcontext()
-        self.lr_leader, self.lr_ratios = group_ratios(held, "lr")
-        self.decay_leader, self.decay_ratios = 0, (1.0,) * len(held.param_groups)
-        if "weight_decay" in held.defaults:
-            self.decay_leader, self.decay_ratios = group_ratios(held, "weight_decay")
+        self.rates, self.decays = GroupRatios(held, "lr"), GroupRatios(held, "weight_decay")
         self.validated = self.exclude_nonfinite = False
         self.loss_fn: LossFn | None = None
         self.checkpoint_bytes, self.recorded_in = 0, ""
@@ -166,6 +169,37 @@ class TrainingState:
         self.by_optimizer: Mapping[str, tuple[float, float, float, float]] = {}
         self.turn: Collection[str] | None = None
         self.without_gradient: dict[str, int] = {}
+
+    def follow_model(self) -> bool:
+        """Take the parameters that the model has now; True if they or its modules are others.
+
+        A loop of the user's own may exchange layers, add some or take some away.
+        """
+        with self._following:
+            if self._composition.is_that_of_now():
+                return False
+            self._composition = Composition(self.model)
+            self.parameters = learnable(self.model, {p for _, p in self.parameters})
+            self.clipping.layers = parameter_layers([n for n, _ in self.parameters], self.model)
+            self.recurrent.follow(self.model)
+            self.generation += 1
+            return True
+
+    def follow_parts(self) -> None:
+        """Take the layers that the model has now, before a command that may name or change them."""
+        self.follow_model()
+        with self._following:
+            self.freezing.follow(self.model)
+            if self._parts_of == self.generation:
+                return
+            self._parts_of = self.generation
+            self.dropouts = dropouts(self.model)
+            self.batch_norms.follow(self.model)
+            self.modes.follow()
+            self.initialisation.follow(self.model)
+            with undisturbed(self.model):
+                self.layer_order.follow()
+                self.activations.follow()
 
     def drop_outputs(self) -> None:
         """Drop what the last step made of its batch."""
@@ -197,27 +231,19 @@ class TrainingState:
             return ""
         leader = self.lr_leader
         self.optimizers.take_in(missing, leader)
-        self.lr_ratios += (self.lr_ratios[leader],)
-        self.decay_ratios += (self.decay_ratios[leader],)
         return (
             f"The optimizer did not hold {len(missing)} of the parameters: they were added as a "
             f"new group, with the settings of group {leader}."
         )
 
-    def follow_groups(self) -> None:
-        """Take parameter groups that the user's code has added or removed."""
-        held, decay = self.optimizer, (self.decay_leader, self.decay_ratios)
-        if len(held.param_groups) == len(self.lr_ratios):
-            return
-        self.lr_leader, self.lr_ratios = followed_ratios(held, "lr", self.lr_leader, self.lr_ratios)
-        self.decay_leader, self.decay_ratios = 0, (1.0,) * len(held.param_groups)
-        if "weight_decay" in held.defaults:
-            decay = followed_ratios(held, "weight_decay", *decay)
-            self.decay_leader, self.decay_ratios = decay
-
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         return self.optimizers.current
+
+    @property
+    def lr_leader(self) -> int:
+        """Index of the group whose learning rate is `lr`."""
+        return self.rates.leader(self.optimizer)
 
     @property
     def lr(self) -> float:

@@ -24,9 +24,13 @@ class ActivationHistogram(Probe):
     order = 60
 
     def attach(self, session: TrainingState) -> None:
-        self._layers = hooked_layers(session.model)
+        self._model = session.model
         self._outputs: LayerOutputs | None = None
+        self.follow()
         self._counts: dict[str | tuple[str, ...], torch.Tensor | float] = {}
+
+    def follow(self) -> None:
+        self._layers = hooked_layers(self._model)
 
     def begin(self, step: int) -> None:
         self._counts = {}

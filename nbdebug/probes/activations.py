@@ -30,7 +30,11 @@ class Activations(Probe):
     order = 30
 
     def attach(self, session: TrainingState) -> None:
-        self._layers = hooked_layers(session.model)
+        self._model, self._device = session.model, session.device
+        self.follow()
+
+    def follow(self) -> None:
+        self._layers = hooked_layers(self._model)
         groups = ("activation_mean", "activation_std", "near_zero", "dead")
         self._names = tuple(f"{group}/{layer.name}" for group in groups for layer in self._layers)
         self._bounded = [
@@ -38,7 +42,6 @@ class Activations(Probe):
         ]
         self._edges = tuple(f"saturated/{name}" for name in self._bounded)
         self._column = {layer.name: index for index, layer in enumerate(self._layers)}
-        self._device = session.device
         self._outputs: LayerOutputs | None = None
         self.forget()
 

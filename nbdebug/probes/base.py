@@ -65,6 +65,13 @@ class Probe(ABC):
     def attach(self, session: TrainingState) -> None:
         """Store references to the session, once; register hooks in `begin`, not here."""
 
+    def follow(self) -> None:  # noqa: B027
+        """Called when the user's code has exchanged, added or taken away layers of the model.
+
+        Between two measurements, after `cancel`. Whoever keeps layers or parameters takes them
+        anew; those of one name may be others.
+        """
+
     def begin(self, step: int) -> None:  # noqa: B027
         """Called before the forward pass of a due step."""
 

@@ -40,12 +40,15 @@ class EmbeddingSpread(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
-        model = session.model
+        self._handles: list[RemovableHandle] = []
+        self._begin()
+        self.follow()
+
+    def follow(self) -> None:
+        model = self._session.model
         roots = list(model.values()) if isinstance(model, nn.ModuleDict) else [model]
         # A hook of a compiled model would become a part of its program.
         self._roots = [root for root in roots if root not in compiled_parts(model)]
-        self._handles: list[RemovableHandle] = []
-        self._begin()
 
     def _begin(self) -> None:
         self._outputs: list[torch.Tensor] = []

@@ -17,6 +17,10 @@ class GradNorm(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
+        self.follow()
+
+    def follow(self) -> None:
+        session = self._session
         self._places = {name: place for place, (name, _) in enumerate(session.parameters)}
         self._names = tuple(f"grad_norm/{name}" for name in self._places)
 

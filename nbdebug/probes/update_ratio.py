@@ -30,6 +30,11 @@ class UpdateRatio(Probe):
     def attach(self, session: TrainingState) -> None:
         self._idle = IdleParameters(session)
         self._session = session
+        self.follow()
+
+    def follow(self) -> None:
+        session = self._session
+        self._idle.forget()
         self._names = tuple(f"update_ratio/{name}" for name, _ in session.parameters)
         # By place among the parameters; frozen layers get no update and are not copied.
         self._copies: dict[int, torch.Tensor] = {}

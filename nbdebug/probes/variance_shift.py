@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.model.batchnorm import BatchNorms
 from nbdebug.model.loss_kind import KNOWN_LOSSES, loss_name
 from nbdebug.model.module.hooks import before_forward
 from nbdebug.model.nonfinite import eager
@@ -46,10 +47,14 @@ class VarianceShift(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
-        self._norms = session.batch_norms.layers
+        self._loss, self._tried = "", 0
+        self.follow()
+
+    def follow(self) -> None:
+        session = self._session
+        self._norms = BatchNorms(session.model).layers
         self._names = tuple(f"variance_shift/{name}" for name in self._norms)
         self.idle = not self._norms or session.loss_fn is None
-        self._loss, self._tried = "", 0
 
     def read(self, step: int) -> Values:
         session = self._session

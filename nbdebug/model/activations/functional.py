@@ -172,9 +172,15 @@ class ActivationCalls:
 
     Tracing a forward runs its code, with all side effects: this is delayed until needed, and
     skipped if the code names no activation.
+
+    Args:
+        known: calls that were found before, and may be replaced meanwhile.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    _known: CallSurvey | None
+
+    def __init__(self, model: nn.Module, known: ActivationCalls | None = None) -> None:
+        self._known = None if known is None else vars(known).get("_examined", known._known)
         self._replicated = any(isinstance(module, nn.DataParallel) for module in model.modules())
         self._layers = [
             layer
@@ -209,9 +215,13 @@ class ActivationCalls:
 
     @cached_property
     def _examined(self) -> CallSurvey:
-        kinds: dict[nn.Module, Counter[str]] = {}
+        known = self._known
+        # Those that have left the model go with the others: a rewind brings them back.
+        kinds = {} if known is None else dict(known.kinds)
         notes: dict[str, list[str]] = {}
         for layer in self._layers:
+            if layer.module in kinds:
+                continue
             try:
                 if self._replicated:
                     raise UntraceableError("is copied to every device by nn.DataParallel")
@@ -223,7 +233,8 @@ class ActivationCalls:
                 kinds[layer.module] = calls
             if elsewhere:
                 notes.setdefault(CALLED_ELSEWHERE, []).append(layer_title(layer))
-        built = {module: find_wrapper(module, SwappedCalls) for module in kinds}
+        built = {} if known is None else dict(known.built)
+        built |= {m: find_wrapper(m, SwappedCalls) for m in kinds if m not in built}
         return CallSurvey(kinds, built, tuple(reason_sentences(notes)))
 
 

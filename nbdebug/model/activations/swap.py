@@ -64,10 +64,19 @@ class Activations:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._kind = {kind: name for name, kind in ACTIVATION_MODULES.items()}
-        fixed = _why_fixed(model)
-        examined = nn.Module() if fixed else model
+        self._calls = ActivationCalls(nn.Module())
+        self._transformers = TransformerActivations(nn.Module())
+        # Modules that were put in, and those that were built there.
+        self._put: dict[nn.Module, nn.Module] = {}
+        self.current, self._reached = "as_built", set(model.modules())
+        self.follow()
+
+    def follow(self) -> None:
+        """Take the activations that the model has now; new ones are as they were built."""
+        fixed = _why_fixed(self._model)
+        examined = nn.Module() if fixed else self._model
         self._slots = [
-            ActivationSlot(parent, key, child)
+            ActivationSlot(parent, key, self._put.get(child, child))
             for parent in examined.modules()
             for key, child in parent._modules.items()
             if child is not None
@@ -75,9 +84,10 @@ class Activations:
                 type(child) in ACTIVATION_MODULES.values() or _is_inner_sigmoid(parent, key, child)
             )
         ]
-        self._calls = ActivationCalls(examined)
-        self._transformers = TransformerActivations(examined)
-        self.current = "as_built"
+        self._calls = ActivationCalls(examined, self._calls)
+        self._transformers = TransformerActivations(examined, self._transformers)
+        added = not self._reached.issuperset(self._model.modules())
+        self._behind = added and self.current != "as_built"
         self.reason = fixed or self._nothing()
 
     def _nothing(self) -> str:
@@ -95,12 +105,12 @@ class Activations:
         Raises:
             ModelError: the model was compiled since training was set up.
         """
-        if kind == self.current:
+        if kind == self.current and not self._behind:
             return ""
         if kind != "as_built" and (fixed := _why_fixed(self._model)):
             raise ModelError(f"The activation cannot be {kind!r}: {fixed}")
         moved = self._set_modules(kind) + self._calls.set(kind) + self._transformers.set(kind)
-        self.current = kind
+        self.current, self._behind, self._reached = kind, False, set(self._model.modules())
         note = f"{moved} place{'' if moved == 1 else 's'} changed."
         left = "" if kind == "as_built" else self._left_alone()
         return f"{note} {left}".strip()
@@ -115,10 +125,13 @@ class Activations:
         moved = 0
         for parent, key, built in self._slots:
             old, new = parent._modules[key], wanted[built]
-            if old is None or old is new:
+            kept = old in self._put and type(old) is type(new)
+            if old is None or old is new or kept:
                 continue
             _take_over(new, old)
             parent._modules[key] = new
+            if new is not built:
+                self._put[new] = built
             moved += 1
         return moved
 

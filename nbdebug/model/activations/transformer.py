@@ -15,11 +15,14 @@ FAST_PATH_CODES = {functional.relu: 1, functional.gelu: 2, nn.ReLU: 1, nn.GELU: 
 class TransformerActivations:
     """Swaps the functions that transformer layers hold as their activation.
 
+    Args:
+        known: activations that were found before, and may be swapped meanwhile.
+
     Attributes:
         count: number of layers that hold a function.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, known: TransformerActivations | None = None) -> None:
         modules = list(model.modules())
         layers = [module for module in modules if isinstance(module, TRANSFORMER_LAYERS)]
         # Any callable may be an activation: compare by identity.
@@ -39,6 +42,11 @@ class TransformerActivations:
             for module in modules
             if isinstance(module, nn.TransformerEncoder)
         }
+        if known is not None:
+            self._built |= known._built
+            self._functions |= known._functions
+            self._fast_path_codes |= known._fast_path_codes
+            self._nested |= known._nested
         self.count = len(self._functions)
 
     def set(self, kind: str) -> int:

@@ -28,11 +28,15 @@ class RecurrentClipping:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        self.limit = 0.0
+        self._handles: list[RemovableHandle] = []
+        self.follow(model)
+
+    def follow(self, model: nn.Module) -> None:
+        """Take the recurrent layers that the model has now, from the next step on."""
         self.layers: tuple[Layer, ...] = tuple(
             layer for layer in every_module(model) if isinstance(layer.module, RECURRENT)
         )
-        self.limit = 0.0
-        self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> None:
         if self.limit:

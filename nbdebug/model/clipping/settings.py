@@ -96,7 +96,7 @@ class Clipping:
     """
 
     def __init__(self, layers: Mapping[str, Sequence[str]] | None = None) -> None:
-        self.layers = layers or {}
+        self.layers: Mapping[str, Sequence[str]] = layers or {}
         self._percentile = 10.0
         self._threshold, self._overrides = 1.0, dict[str, float]()
         self.window = NormWindow()
@@ -105,16 +105,21 @@ class Clipping:
 
     def split(self, name: str, parameters: Iterable[str]) -> Clipping:
         """Clip some parameters apart, by their own norm; what is set for all is set for them."""
-        names = set(parameters)
-        layers = {
-            layer: tuple(name for name in inside if name in names)
-            for layer, inside in self.layers.items()
-        }
-        part = Clipping({layer: held for layer, held in layers.items() if held})
+        part = Clipping()
+        part.take(self, parameters)
         part.mode, part.norm_type, part.percentile = self.mode, self.norm_type, self.percentile
         part.threshold, part.overrides = self.threshold, self.overrides
         self.parts[name] = part
         return part
+
+    def take(self, whole: Clipping, parameters: Iterable[str]) -> None:
+        """Take the layers of these parameters from the clipping of all."""
+        names = set(parameters)
+        layers = {
+            layer: tuple(name for name in inside if name in names)
+            for layer, inside in whole.layers.items()
+        }
+        self.layers = {layer: held for layer, held in layers.items() if held}
 
     @property
     def mode(self) -> str:

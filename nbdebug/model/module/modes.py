@@ -40,6 +40,19 @@ class Modes:
         self.resting = self._resting()
         self.current = "as_passed"
         self._known = set(self.resting)
+        # True while there are modules that came after the last call of `set`.
+        self._behind = False
+
+    def follow(self) -> None:
+        """Take modules that the user's code has added, in the mode that they have now."""
+        known = {module for module, _ in self._passed}
+        fresh = [
+            (module, module.training) for module in self._model.modules() if module not in known
+        ]
+        if fresh:
+            self._passed += fresh
+            self.resting = tuple(dict.fromkeys((*self.resting, *self._resting())))
+            self._behind = True
 
     def _resting(self) -> tuple[str, ...]:
         return tuple(
@@ -57,9 +70,9 @@ class Modes:
 
     def set(self, mode: str) -> None:
         """Call `model.train()`, or put every module back into the mode it was passed in."""
-        if mode == self.current:
+        if mode == self.current and not self._behind:
             return
-        self.current = mode
+        self.current, self._behind = mode, False
         if mode == "train":
             self._model.train()
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -46,6 +46,20 @@ class Structure:
                     group["params"] = list(parameters)
 
 
+class Composition:
+    """The modules and parameters that a model consists of at a time, as objects."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._held = [(*held, list(held[-1].values())) for held in _registries(model)]
+
+    def is_that_of_now(self) -> bool:
+        """True if the model consists of the same objects still."""
+        for inside, name, registry, before in self._held:
+            if inside.get(name) is not registry or not _same(registry.values(), before):
+                return False
+        return True
+
+
 def _registries(model: nn.Module) -> Iterator[tuple[Registry, str, Registry]]:
     """Attributes of modules, and name and dict of their parts; those of TorchScript have none."""
     for module in model.modules():
@@ -56,5 +70,5 @@ def _registries(model: nn.Module) -> Iterator[tuple[Registry, str, Registry]]:
                 yield vars(module), name, found
 
 
-def _same(now: Sequence[Any], before: Sequence[Any]) -> bool:
+def _same(now: Collection[Any], before: Collection[Any]) -> bool:
     return len(now) == len(before) and all(map(operator.is_, now, before))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,10 +12,14 @@ from nbdebug.core.names import unknown_name
 from nbdebug.errors import ControlValueError, ModelError
 from nbdebug.model.module.names import DROPOUTS, is_compiled
 from nbdebug.model.order.index_usage import IndexedLayers
-from nbdebug.model.order.placement import BATCH_NORMS, NORMS, ORDERS
+from nbdebug.model.order.placement import ACTIVATIONS, BATCH_NORMS, NORMS, ORDERS
 from nbdebug.model.order.sequential import SequentialOrder
 from nbdebug.model.order.traced import TracedOrder
 
+EXAMINED = (
+    "_parts", "_unsupported", "_sequential", "_traced", "available", "left_alone", "reason",
+    "current", "norm_word",
+)  # fmt: skip
 COMPILED = "the model was compiled, which fixes the order; compile it after choosing one."
 
 
@@ -54,10 +59,34 @@ class LayerOrder:
         available, reason, left_alone: see `Orders`.
         current: the current order.
         norm_word: name for the norms of this model in texts, BatchNorm or Norm.
+        exchanged: True if the model has other layers since they were reordered.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = model
+        self._model, self.exchanged = model, False
+        self._earlier: list[dict[str, Any]] = []
+        self._examine(model)
+
+    def follow(self) -> None:
+        """Examine the model again where it has other layers, unless they are reordered now."""
+        parts = _parts(self._model)
+        self.exchanged = parts != self._parts
+        if not self.exchanged:
+            return
+        known = next((one for one in self._earlier if one["_parts"] == parts), None)
+        if known is None and self.current != "as_built":
+            return
+        # A rewind brings earlier layers back, in the order that they were in.
+        if not any(one["_parts"] == self._parts for one in self._earlier):
+            self._earlier.append({name: vars(self)[name] for name in EXAMINED})
+        if known is None:
+            self._examine(self._model)
+        else:
+            vars(self).update(known)
+        self.exchanged = False
+
+    def _examine(self, model: nn.Module) -> None:
+        self._parts = _parts(model)
         self._unsupported = _why_unsupported(model)
         examined = nn.Module() if self._unsupported else model
         self._sequential = SequentialOrder(examined, IndexedLayers(examined))
@@ -87,12 +116,18 @@ class LayerOrder:
             raise ControlValueError(f"The layer order cannot be {order!r}: {why}")
         if order != "as_built" and any(is_compiled(m) for m in self._model.modules()):
             raise ModelError(f"The layer order cannot be {order!r}: {COMPILED}")
-        self._sequential.check()
-        self._traced.check()
+        if order != "as_built":
+            self._sequential.check()
+            self._traced.check()
         moved, stays = self._sequential.set(order)
         more_moved, more_stays = self._traced.set(order)
         self.current = order
         return _note(moved + more_moved, [*self.left_alone, *stays, *more_stays])
+
+
+def _parts(model: nn.Module) -> dict[str, nn.Module]:
+    """Modules by name, without activations, which may be swapped."""
+    return {n: m for n, m in model.named_modules() if type(m) not in ACTIVATIONS}
 
 
 def orders(model: nn.Module) -> Orders:

@@ -76,8 +76,10 @@ class ReorderedForward:
     def remove(module: nn.Module) -> None:
         """Remove the wrapper and the redirected calls from a module."""
         reordered = remove_wrapper(module, ReorderedForward)
+        there: dict[str, Any] = dict(module.named_modules())
         for name in reordered._names if reordered else ():
-            vars(module.get_submodule(name)).pop(CALL_ATTRIBUTE, None)
+            if name in there:
+                there[name].__dict__.pop(CALL_ATTRIBUTE, None)
 
     def __call__(self, run: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         outer = getattr(self._running, "now", None)

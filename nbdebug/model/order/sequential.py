@@ -96,6 +96,8 @@ class _SequentialPaths:
             for offset, index in enumerate(new.sequence(chain)):
                 keys[start + offset] = self.built[start + index]
         modules = self.sequential._modules
+        # Going back leaves layers that came later behind the others.
+        keys = [key for key in keys if key in modules] + [k for k in modules if k not in self.built]
         if keys != list(modules):
             # One assignment, so that a concurrent iteration never sees half an order.
             self.sequential._modules = type(modules)((key, modules[key]) for key in keys)

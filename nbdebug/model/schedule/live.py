@@ -171,7 +171,7 @@ class Schedule:
             for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
                 set_option(group, "lr", lr)
 
-    def set_lr(self, value: float, leader: int, ratios: Sequence[float]) -> str:
+    def set_lr(self, value: float, leader: int, rates: Sequence[float]) -> str:
         """Set the learning rate and return a note about the effect on the schedule.
 
         With `scale`, all base rates of the schedule are multiplied by the factor of the change.
@@ -181,7 +181,7 @@ class Schedule:
         current lr, as StepLR and ExponentialLR do.
 
         Args:
-            value: of the leading group; ratios: of each group to it, without a schedule.
+            value: of the leading group; rates: of each group, without a schedule.
 
         Raises:
             ControlValueError: the user's scheduler cannot continue from a value.
@@ -199,9 +199,9 @@ class Schedule:
             return "The schedule is restored." if running else ""
         factor = value / old if old else 0.0
         moving = running and old != 0.0
-        for index, (group, ratio) in enumerate(zip(groups, ratios, strict=True)):
+        for index, (group, rate) in enumerate(zip(groups, rates, strict=True)):
             direct = index == leader or not moving
-            set_option(group, "lr", value * ratio if direct else float(group["lr"]) * factor)
+            set_option(group, "lr", rate if direct else float(group["lr"]) * factor)
         if not running:
             return ""
         if self.on_lr == "continue":

@@ -13,10 +13,19 @@ from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.errors import ControlValueError, NbdebugError
 from nbdebug.training.engine.session import Session
 
+# Controls that act by the watched optimizer, or on the gradients of its update.
+OF_UPDATES = frozenset(
+    {
+        "lr", "lr_change", "weight_decay", "momentum", "beta2", "schedule", "schedule_steps",
+        "schedule_factor", "warmup_steps", "clip_mode", "clip_threshold", "clip_norm_type",
+        "clip_percentile", "clip_overrides", "not_finite",
+    }
+)  # fmt: skip
+
 
 def described(control: Control, session: Session) -> ControlSpec:
     """Description of a control, with the reason if this kind of training cannot take it."""
-    spec, reason = control.spec(session), session.unavailable.get(control.name)
+    spec, reason = control.spec(session), _reason(control, session)
     return replace(spec, unavailable=reason) if reason else spec
 
 
@@ -29,9 +38,14 @@ def validated(control: Control, session: Session, value: Any) -> Any:
     """
     with own_errors(control.name):
         found = control.validate(session, value)
-        if control.name in session.unavailable and found != control.read(session):
+        if _reason(control, session) and found != control.read(session):
             require_available(described(control, session))
         return found
+
+
+def _reason(control: Control, session: Session) -> str:
+    others = session.updated_by_others if control.name in OF_UPDATES else ""
+    return session.unavailable.get(control.name, "") or others
 
 
 @contextmanager

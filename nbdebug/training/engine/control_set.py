@@ -18,6 +18,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.history.present import PresentView
 from nbdebug.core.names import unknown_keyword
 from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange, Notice
+from nbdebug.core.results.undo import ValueChange
 from nbdebug.errors import (
     ArgumentError,
     CheckpointError,
@@ -155,8 +156,8 @@ class ControlSet:
         status: ChangeStatus = "applied"
         try:
             control = self._in_use(name)
+            self._session.follow_parts()
             old = control.read(self._session)
-            # The range may have changed since the request.
             value = validated(control, self._session, command.value)
             note = control.apply(self._session, value)
             action = control.spec(self._session).action
@@ -171,6 +172,14 @@ class ControlSet:
                 if control.read(self._session) != old:
                     control.apply(self._session, old)
         return self._write(name, (old, new), command, status, note)
+
+    def anchor(self, name: str) -> Any:
+        """Parts that the value of a control belongs to, see `Control.anchor`."""
+        return self.controls[name].anchor(self._session) if name in self.controls else None
+
+    def former(self, value: ValueChange, anchor: Any) -> Any:
+        """The value that takes it back, see `Control.former`."""
+        return self._in_use(value.control).former(self._session, value.old, value.new, anchor)
 
     def _in_use(self, name: str) -> Control:
         if name not in self.controls:

@@ -134,6 +134,7 @@ class Loop:
         self.body.ahead_seconds = 0.0
         batch = self._next_batch()
         fetched = time.perf_counter() - start
+        self.probes.follow(session)
         due = self.probes.begin(session.step)
         batch, values = self._guarded_update(batch, watched)
         readings, histograms = self.probes.read(session.step) if due else ([], [])

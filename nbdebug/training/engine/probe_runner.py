@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -44,7 +44,8 @@ class ProbeRunner:
         self.overhead = overhead
         self._report = report
         self._due: list[ScheduledProbe] = []
-        self._groups: set[str | tuple[str, ...]] = set()
+        # Series of each probe, with those that History holds together with them.
+        self._blocks: dict[str, dict[str, tuple[str, ...]]] = {}
         self._reserved: set[str] = set()
         self.stopwatch = Stopwatch()
         self.bare = self.fixed = 0.0
@@ -56,6 +57,17 @@ class ProbeRunner:
             self._try(slot, 0, partial(attach, slot.probe, session))
             reads_parts = session.sharded and slot.probe.reads_weights
             slot.on = slot.on and not (slot.probe.idle or reads_parts)
+
+    def follow(self, session: TrainingState) -> None:
+        """Let session and probes take layers that the model has now; due probes measure later."""
+        if not session.follow_model():
+            return
+        self.cancel()
+        for slot in self.scheduled.values():
+            probe, rested = slot.probe, slot.probe.idle
+            if slot.on or rested or probe.on_demand:
+                self._try(slot, 0, probe.follow)
+                slot.on = not probe.idle and (slot.on or rested)
 
     def reserve(self, names: Iterable[str]) -> None:
         """Reserve names of series that no probe may use."""
@@ -179,15 +191,21 @@ class ProbeRunner:
     def _read(self, probe: Probe, step: int) -> Values:
         """Read a probe and check the names of its series."""
         values = probe.read(step)
-        for names in [names for names in values if names not in self._groups]:
-            each = {names} if isinstance(names, str) else set(names)
-            if each & self._reserved:
-                raise PluginError(
-                    f"The series {min(each & self._reserved)!r} is measured elsewhere"
-                )
-            self._reserved |= each
-            self._groups.add(names)
-        return {names: measured(names, value) for names, value in values.items()}
+        known = self._blocks.setdefault(probe.name, {})
+        found: dict[str | tuple[str, ...], torch.Tensor | float] = {}
+        for names, given in values.items():
+            value, alone = measured(names, given), isinstance(names, str)
+            each = (names,) if alone else names
+            fresh = tuple(name for name in each if name not in known)
+            if taken := self._reserved.intersection(fresh):
+                raise PluginError(f"The series {min(taken)!r} is measured elsewhere")
+            self._reserved.update(fresh)
+            known.update(dict.fromkeys(fresh, fresh))
+            if alone or known[each[0]] == each:
+                found[names] = value
+            else:
+                found |= _by_block(each, torch.as_tensor(value), known)
+        return found
 
     def _interval(self, slot: ScheduledProbe) -> int:
         if slot.probe.cost == "cheap" or not self.bare:
@@ -230,6 +248,21 @@ class ProbeRunner:
             title = f"The probe {slot.probe.name} failed {end}"
             self._report(Notice(step, "warning", title, text))
             return None
+
+
+def _by_block(
+    names: tuple[str, ...], values: torch.Tensor, blocks: Mapping[str, tuple[str, ...]]
+) -> dict[str | tuple[str, ...], torch.Tensor | float]:
+    """Values of layers that were exchanged, by the series that History holds together.
+
+    A series whose layer is gone has NaN.
+    """
+    place = {name: at for at, name in enumerate(names)}
+    padded = torch.cat([values.flatten(), values.new_full((1,), math.nan)])
+    return {
+        block: padded[[place.get(name, len(names)) for name in block]]
+        for block in dict.fromkeys(blocks[name] for name in names)
+    }
 
 
 def _to_host(values: Values, step: int) -> tuple[list[Reading], list[Histogram]]:

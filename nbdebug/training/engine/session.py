@@ -49,8 +49,12 @@ class Session(TrainingState):
         ready: puts back what looks write into ready batches.
         body: a loop of the user's own that makes the steps, or None.
         evaluated: the step in which the loss was last called; untried: True before the first step.
+        updated_by_others: reason why controls of the optimizer would do nothing, "" if it makes
+            the updates.
         schedule_unit: how the user's scheduler is stepped, where that was not said, or "".
     """
+
+    updated_by_others = ""
 
     def __init__(self, setup: Setup) -> None:
         check_setup(setup)

@@ -13,6 +13,7 @@ from nbdebug.core.results.metric_names import RenewedOptimizer
 from nbdebug.model.module.sharded import local
 from nbdebug.model.precision import wide
 from nbdebug.training.own_loop.gradient_marks import Named
+from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer
 
 # Batches without an update after which weights are looked at, and looked at again.
 LATE_BATCHES = 20
@@ -24,6 +25,11 @@ OTHER_OPTIMIZER = (
     "steps are counted, with their loss and gradient norm; lr and clipping are not those of the "
     "controls, and NaN is not left out. Change the settings of the watched optimizer instead of "
     "making another one, or give the new one to nbd.watch and run the cell of the loop again."
+)
+NOT_OURS = (
+    "the loop made its last update by another {0} than the watched one, so that this would do "
+    "nothing. Change it in the loop, or give the new one to nbd.watch and run the cell of the loop "
+    "again."
 )
 SAID_BY_HAND = (
     "The weights change, and the watched optimizer makes no update: the loop changes them by "
@@ -82,6 +88,12 @@ class OtherOptimizers:
             self._found += found
         self._updates += found
         return found
+
+    def said(self, optimizer: torch.optim.Optimizer, watched: Iterable[WatchedOptimizer]) -> str:
+        """Reason why controls of watched optimizers would do nothing; "" if one made an update."""
+        return (
+            "" if any(one.updated for one in watched) else NOT_OURS.format(type(optimizer).__name__)
+        )
 
     def knows(self, optimizer: torch.optim.Optimizer) -> bool:
         """True if an optimizer that is not watched made updates."""

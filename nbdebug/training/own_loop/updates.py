@@ -106,6 +106,7 @@ class LoopUpdates(UpdateNumbers):
         given = roots if isinstance(roots, list | tuple) else [roots]
         scalars = [root for root in given if root.numel() == 1]
         session = self.loop.session
+        self.loop.probes.follow(session)
         if self.looks:
             self.losses += [root for root in scalars if reaches(root, session.parameters)]
             # The loop may read gradients, and whoever looks goes through the graph again.
@@ -187,6 +188,7 @@ class LoopUpdates(UpdateNumbers):
             return
         if self.others.holds(optimizer, (one.optimizer for one in self.optimizers)):
             self._measure_unclipped()
+            self.loop.session.updated_by_others = self.others.said(optimizer, self.optimizers)
             self.updated = True
             self.tell(OTHER, OTHER_OPTIMIZER.format(type(optimizer).__name__))
             renewed = self.others.renewed(optimizer, self.loop.session.step)
@@ -227,7 +229,6 @@ class LoopUpdates(UpdateNumbers):
         try:
             found = step(watched)
         except _LeftOut as left:
-            # The first evaluation comes before any change of the weights.
             self.skipped = True
             return left.args[0]
         self._made(one)
@@ -248,7 +249,6 @@ class LoopUpdates(UpdateNumbers):
     def _leaves_out(self, one: WatchedOptimizer) -> bool:
         self._measure_once(one)
         if one.cleared and self.loop.history.results.of(ClearedGradients) is None:
-            # Gradients that were made, and cleared before the update.
             step = self.loop.session.step - (not one.took)
             self.loop.history.set_result(ClearedGradients(step, one.partly))
         return self.skipped or self._is_left_out(one)
@@ -256,6 +256,7 @@ class LoopUpdates(UpdateNumbers):
     def _made(self, one: WatchedOptimizer) -> None:
         one.made_update()
         self.others.updates += 1
+        self.loop.session.updated_by_others = ""
         self.lr, self.updated = self.loop.session.lr, True
         self.order.update(self.loop.session.step, self.others)
         self.validation.begin(self.loop.session.step, self.watched)

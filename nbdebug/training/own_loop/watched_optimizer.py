@@ -51,7 +51,8 @@ class WatchedOptimizer:
     ) -> None:  # fmt: skip
         self.name, self.optimizer = name, optimizer
         self.parameters, self.clipping, self._alone = parameters, clipping, alone
-        self._groups = len(optimizer.param_groups)
+        self._held = held_places(optimizer)
+        self._generation = 0
         self._rate = math.nan
         self.longest, self.carries, self._compared = 0, False, 0
         self.seconds = 0.0
@@ -75,12 +76,20 @@ class WatchedOptimizer:
         self.marks: Marks | None = None
         self._left = gradient_marks(self.parameters)
 
-    def _take_new_groups(self, session: TrainingState) -> None:
-        """Take parameters that a group holds which the loop has added."""
-        groups = len(self.optimizer.param_groups)
-        if groups != self._groups and not self._alone:
-            self._groups = groups
+    def follow(self, session: TrainingState) -> None:
+        """Take parameters of layers or groups that the loop has added or exchanged."""
+        held = held_places(self.optimizer)
+        if self._generation == session.generation and (self._alone or held == self._held):
+            return
+        self._held, self._generation = held, session.generation
+        if self._alone:
+            self.parameters = session.parameters
+        else:
             self.parameters = held_by(self.name, self.optimizer, session)
+            self.clipping.take(session.clipping, [name for name, _ in self.parameters])
+        # Marks of gradients go by the place of their parameter.
+        self._left, self.marks = gradient_marks(self.parameters), None
+        self._gave, self._lost = set(), set()
 
     def begin_waiting(self) -> None:
         """Note that from now on to the update of this step ranks may wait for each other."""
@@ -88,7 +97,7 @@ class WatchedOptimizer:
 
     def before_backward(self, session: TrainingState) -> Marks:
         """Mark gradients; losses whose gradients were used or cleared are dropped."""
-        self._take_new_groups(session)
+        self.follow(session)
         self.begin_waiting()
         before = gradient_marks(self.parameters)
         if self.marks is None and not self.carries and self._compared < MAX_COMPARED:
@@ -180,6 +189,11 @@ def watched_optimizers(session: TrainingState) -> list[WatchedOptimizer]:
         part = session.clipping.split(name, [n for n, _ in named])
         found.append(WatchedOptimizer(name, optimizer, named, part, False))
     return found
+
+
+def held_places(optimizer: torch.optim.Optimizer) -> list[int]:
+    """Number of parameters in each group of an optimizer."""
+    return [len(group["params"]) for group in optimizer.param_groups]
 
 
 def held_by(name: str, optimizer: torch.optim.Optimizer, session: TrainingState) -> Named:

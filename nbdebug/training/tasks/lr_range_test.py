@@ -62,8 +62,8 @@ def sweep(loop: Loop, test: RunLrRangeTest, progress: TaskProgress) -> LrRangeTe
 
 
 def _set_rate(session: Session, rate: float) -> None:
-    session.follow_groups()
-    for group, ratio in zip(session.optimizer.param_groups, session.lr_ratios, strict=True):
+    ratios = session.rates.now(session.optimizer)
+    for group, ratio in zip(session.optimizer.param_groups, ratios, strict=True):
         set_option(group, "lr", rate * ratio)
 
 

@@ -44,6 +44,7 @@ class CommandRunner:
         handler = self._handlers.get(type(command))
         if handler is None:
             raise PluginError(f"There is no handler for the command {command.name!r}.")
+        self._training.session.follow_parts()
         trials = self._training.controls.trials if command.long else nullcontext
         try:
             with (

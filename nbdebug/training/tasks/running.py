@@ -151,10 +151,12 @@ def set_control(training: Training, command: SetControl) -> ControlChange:
     training.timeline.try_checkpoint()
     edits = training.timeline.edits
     place = training.session.step, len(edits.events)
+    anchor = training.controls.anchor(command.control)
     change = training.controls.apply(command)
     if change.status == "applied":
         training.timeline.record_event(command)
-        edits.undo.add(change, training.controls.spec(command.control), place, command.call)
+        spec = training.controls.spec(command.control)
+        edits.undo.add(change, spec, place, command.call, anchor)
         edits.undo.publish(training.history)
     training.loop.controls_changed()
     return change

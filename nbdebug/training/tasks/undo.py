@@ -76,11 +76,16 @@ def _set_back(training: Training, edit: Edit) -> str:
     Raises:
         ControlValueError: a value cannot be set now; nothing was changed.
     """
+    controls, edits = training.controls, training.timeline.edits
     commands = [
-        SetControl(value.control, value.old, WHO, _reason(edit))
+        SetControl(
+            value.control,
+            controls.former(value, edit.anchors.get(value.control)),
+            WHO,
+            _reason(edit),
+        )
         for value in reversed(edit.change.values)
     ]
-    controls, edits = training.controls, training.timeline.edits
     changes: list[ControlChange] = []
     # One value is applied or not; of several, those before a refused one are put back.
     several = len(commands) > 1

@@ -51,6 +51,7 @@ class Checkpoint:
         gradients: those that a loop of the user's own carries on to the next step.
         held_out: what val_data hold; batches: what those hold that a loop keeps and writes into.
         structure: of a model that a loop of the user's own may exchange parts of; else None.
+        followed: BatchNorm layers that are frozen, and `Session.updated_by_others`; None in a file.
         cursor: number of events in the edit log before this checkpoint.
         size: bytes of all tensors; after_update: what is pending, see `AfterUpdate`.
     """
@@ -76,6 +77,7 @@ class Checkpoint:
     held_out: HeldOut = NOTHING_HELD
     batches: BatchCopies = NO_COPIES
     structure: Structure | None = None
+    followed: tuple[Any, str] | None = None
 
     @property
     def step(self) -> int:
@@ -104,7 +106,7 @@ class Checkpoint:
             cursor,
             weights,
             optimizers,
-            (session.lr_leader, session.lr_ratios, session.decay_leader, session.decay_ratios),
+            _ratios(session),
             session.schedule.capture(),
             session.schedule.fallback,
             session.initialisation.capture(),
@@ -121,6 +123,7 @@ class Checkpoint:
             session.held_out.capture(),
             batches,
             None if session.body is None else Structure(session.model, session.optimizer),
+            (session.batch_norms.capture(), session.updated_by_others),
         )
 
     def restore(
@@ -140,13 +143,12 @@ class Checkpoint:
         self._check(session, strict)
         session.ready.end_looks()
         self._seek(session.sampler, restart_data)
-        session.lr_leader, session.lr_ratios, session.decay_leader, session.decay_ratios = (
-            self.ratios
-        )
         session.optimizers.restore(self.optimizers)
+        session.rates.keep(session.optimizer, self.ratios[1])
+        session.decays.keep(session.optimizer, self.ratios[3])
         session.schedule.restore(self.schedule)
         # Controls of these parts have their values already and are not applied again.
-        controls.restore(self.controls)
+        self._restore_controls(session, controls)
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
         self.surroundings.restore()
@@ -160,6 +162,13 @@ class Checkpoint:
             session.scaler.load_state_dict(copy_nested(self.scale))
         session.rng.seek(self.rng)
         self._count(loop)
+
+    def _restore_controls(self, session: Session, controls: ControlSet) -> None:
+        session.follow_parts()
+        controls.restore(self.controls)
+        norms, session.updated_by_others = self.followed or (None, "")
+        if norms is not None:
+            session.batch_norms.restore(norms)
 
     def _check(self, session: Session, strict: bool) -> None:
         if strict:
@@ -209,6 +218,16 @@ class Checkpoint:
         session.grad_norms = session.with_gradient = ()
         loop.reset()
         loop.after_update.restore(self.after_update)
+
+
+def _ratios(session: Session) -> tuple[int, tuple[float, ...], int, tuple[float, ...]]:
+    """Leading groups of the learning rate and of the decay, and the ratios of all groups to them.
+
+    Leading groups follow from the settings; files of earlier versions name them.
+    """
+    optimizer, rates, decays = session.optimizer, session.rates, session.decays
+    leaders = rates.leader(optimizer), decays.leader(optimizer)
+    return leaders[0], rates.kept(optimizer), leaders[1], decays.kept(optimizer)
 
 
 def _tensors(optimizers: dict[str, OptimizerCopy]) -> list[torch.Tensor]:

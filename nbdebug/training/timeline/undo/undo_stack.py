@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.history.history import History
@@ -18,11 +20,13 @@ class Edit:
         call: number of the call or movement, 0 for a change of its own.
         place: step of the first value, and the number of events before it.
         change: the values, with their step.
+        anchors: what the values were values of, by control; see `Control.anchor`.
     """
 
     call: int
     place: tuple[int, int]
     change: UndoableChange
+    anchors: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,12 @@ class UndoStack:
         return self._stack[-1] if self._stack else None
 
     def add(
-        self, change: ControlChange, spec: ControlSpec, place: tuple[int, int], call: int
+        self,
+        change: ControlChange,
+        spec: ControlSpec,
+        place: tuple[int, int],
+        call: int,
+        anchor: Any = None,
     ) -> None:
         """Add an applied change; a value that is as before is no change.
 
@@ -58,6 +67,7 @@ class UndoStack:
             spec: of the control; place: step and number of events before the change.
             call: number of the call of `set` or of the movement of a widget, whose values are taken
                 back together; 0 for none.
+            anchor: what the value was the value of.
         """
         if change.old == change.new:
             return
@@ -65,7 +75,8 @@ class UndoStack:
         before, after = (value_text(value, choices) for value in (change.old, change.new))
         before = "" if spec.action else before
         value = ValueChange(spec.name, spec.label, change.old, change.new, before, after)
-        edit = Edit(call, place, UndoableChange(place[0], (value,), _refusal(spec, place[0])))
+        undoable = UndoableChange(place[0], (value,), _refusal(spec, place[0]))
+        edit = Edit(call, place, undoable, {spec.name: anchor})
         self._apply(_Entry(place[1], edit))
 
     def take_off(self, cursor: int) -> None:
@@ -112,6 +123,7 @@ def _joined(first: Edit, second: Edit) -> Edit:
     one, other = first.change, second.change
     (moved,) = other.values
     values, refusal = list(one.values), one.refusal or other.refusal
+    first = replace(first, anchors={**second.anchors, **first.anchors})
     for value in one.values:
         if value.control == moved.control:
             values.remove(value)
