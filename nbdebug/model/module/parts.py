@@ -25,7 +25,7 @@ class Structure:
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self._registries = [(*held, dict(held[-1])) for held in _registries(model)]
         self._groups = [
-            (one, [(group, list(group["params"])) for group in one.param_groups])
+            (one, [(group, list(group["params"])) for group in one.param_groups], list(one.state))
             for one in getattr(optimizer, "members", {"": optimizer}).values()
         ]
 
@@ -39,7 +39,12 @@ class Structure:
             ):
                 registry.clear()
                 registry.update(before)
-        for optimizer, groups in self._groups:
+        for optimizer, groups, keys in self._groups:
+            held = set(map(id, keys))
+            for key in [key for key in optimizer.state if id(key) not in held]:
+                # Of a parameter that no group has any more.
+                if isinstance(key, torch.Tensor) and not _is_in(groups, key):
+                    del optimizer.state[key]
             optimizer.param_groups[:] = [group for group, _ in groups]
             for group, parameters in groups:
                 if not _same(group["params"], parameters):
@@ -50,12 +55,17 @@ class Composition:
     """The modules and parameters that a model consists of at a time, as objects."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._held = [(*held, list(held[-1].values())) for held in _registries(model)]
+        found = list(_registries(model))
+        # Kept alive, so that no other object gets the id of one.
+        self._held = [list(held[-1].values()) for held in found]
+        self._ids = [
+            (*one, list(map(id, held))) for one, held in zip(found, self._held, strict=True)
+        ]
 
     def is_that_of_now(self) -> bool:
         """True if the model consists of the same objects still."""
-        for inside, name, registry, before in self._held:
-            if inside.get(name) is not registry or not _same(registry.values(), before):
+        for inside, name, registry, before in self._ids:
+            if inside.get(name) is not registry or [*map(id, registry.values())] != before:
                 return False
         return True
 
@@ -68,6 +78,10 @@ def _registries(model: nn.Module) -> Iterator[tuple[Registry, str, Registry]]:
             # FSDP exchanges weights by itself, within a step.
             if isinstance(found, dict) and not any(map(is_sharded, found.values())):
                 yield vars(module), name, found
+
+
+def _is_in(groups: Collection[tuple[Any, list[Any]]], tensor: torch.Tensor) -> bool:
+    return any(one is tensor for _, held in groups for one in held)
 
 
 def _same(now: Collection[Any], before: Collection[Any]) -> bool:

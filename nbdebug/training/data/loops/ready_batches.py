@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from nbdebug.core.contexts import contextmanager
@@ -12,6 +13,8 @@ from nbdebug.training.data.loops.written_batches import (
     FIRST_BATCHES,
     WrittenBatches,
 )
+
+NOTHING: AbstractContextManager[None] = nullcontext()
 
 
 class ReadyBatches:
@@ -40,13 +43,13 @@ class ReadyBatches:
     def _kept(self) -> bool:
         return any(source.kept for source in self._sources)
 
-    @contextmanager
-    def step(self, batch: Batch, armed: bool) -> Iterator[None]:
+    def step(self, batch: Batch, armed: bool) -> AbstractContextManager[None]:
         """Context of a step, which puts its batch back if it fails; `armed`: it may be stopped."""
         self.left = False
-        if not self._kept:
-            yield
-            return
+        return self._step(batch, armed) if self._kept else NOTHING
+
+    @contextmanager
+    def _step(self, batch: Batch, armed: bool) -> Iterator[None]:
         self.end_looks()
         data, before = batch.data, KeptBatches()
         before.see(data, armed or self.written.may_be)
