@@ -103,7 +103,8 @@ def _input_range(args: Any) -> str:
         return ""
     if not tensor.numel():
         return ""
-    return f", whose input ran from {float(tensor.min()):.3g} to {float(tensor.max()):.3g}"
+    low, high = (float(one) for one in tensor.detach().aminmax())
+    return f", whose input ran from {low:.3g} to {high:.3g}"
 
 
 def _nonfinite_value(module: nn.Module, of: str = "") -> str | None:
