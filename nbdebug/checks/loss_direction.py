@@ -172,9 +172,8 @@ def _lowest(context: CheckContext, step: WatchedStep) -> float | None:
     best = math.nan
     for _ in range(STEPS):
         torch.set_rng_state(state)
-        loss = loss_of_outputs(
-            context, call, [m.outputs(f) for m, f in zip(models, free, strict=True)]
-        )
+        given = [m.outputs(f) for m, f in zip(models, free, strict=True)]
+        loss = loss_of_outputs(context, call, given)
         best = float(loss.detach())
         if not loss.requires_grad or not math.isfinite(best):
             return None

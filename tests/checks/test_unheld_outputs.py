@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import nbdebug as nbd
 from tests.checks.result_of import result_of
 
 DRAW = torch.Generator().manual_seed(0)
@@ -128,3 +129,30 @@ def test_scores_of_samples_of_one_class_are_not_named() -> None:
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
     found = result_of(NAME, model, (X, labels), nn.CrossEntropyLoss(), batch_size=32)
     assert found.status in ("pass", "not_applicable"), found.seen
+
+
+@pytest.mark.parametrize("name", [*SICK, *HEALTHY])
+def test_a_loop_of_ones_own_goes_on(name: str) -> None:
+    """The loop makes its backward pass from the moved outputs, too, and is not ended by it."""
+    step = {**SICK, **HEALTHY}[name]
+    model = Heads()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    batches = list(zip(X.split(16), Y.split(16), strict=True))
+    with nbd.watch(model, optimizer, runs=None) as dbg:
+
+        def loop() -> None:
+            for _ in dbg.epochs(3):
+                for batch in dbg.batches(batches):
+                    optimizer.zero_grad()
+                    step(model, batch).backward()
+                    optimizer.step()
+
+        dbg.break_when("step >= 5")
+        dbg.run(loop)
+        assert dbg.wait(60)
+        dbg.clear_breakpoints()
+        status = dbg.check(NAME)[NAME].status
+        with pytest.raises(nbd.LoopLeft):
+            dbg.run(steps=10_000)
+        assert dbg.history.status.step == 24
+    assert (status == "fail") == (name in SICK)

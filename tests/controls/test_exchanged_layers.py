@@ -231,7 +231,7 @@ def test_a_control_reaches_what_a_hand_would_reach(
     # Some diverge without nbdebug, too; NaN is left out with it.
     whole = list(itertools.takewhile(math.isfinite, wanted))
     assert {one.status for one in changes if one.step < len(whole)} == {"applied"}
-    assert len(whole) > SECOND
+    assert len(whole) > FIRST
     assert losses[: len(whole)] == whole
     if len(whole) == len(wanted):
         assert same(state(model, optimizer), state(plain, bare))

@@ -92,8 +92,7 @@ class Checkpoint:
         Raises:
             ModelError: a lazy layer has no weights yet.
         """
-        session = loop.session
-        session.ready.end_looks()
+        (session := loop.session).ready.end_looks()
         weights = Weights.capture(session.model, copy)
         optimizers = session.optimizers.capture(copy)
         unknown = CHECKPOINT_BYTES if session.untried else 0
