@@ -24,7 +24,7 @@ SOURCES = (
 NEEDS = {"jupyterlab": "JupyterLab", "sklearn": "scikit-learn"}
 MISSING = "The quickstart needs {}. Install with: {}"
 WRITTEN = "Wrote {}."
-KEPT = "{} is there already, and opened as it is."
+KEPT = "{} is there already, and left as it is."
 OPENS = "JupyterLab opens it in the browser. Ctrl+C here ends JupyterLab."
 LATER = "Open it with: {} -m jupyterlab {}"
 
