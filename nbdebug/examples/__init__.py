@@ -6,13 +6,16 @@
         print(name, "-", training.about)
     dbg = examples.sick()["deep sigmoids"].debugger()
 
+Some are patients to guess at: `patient("A")` tells nothing, `guess("A", "deep sigmoids")` says if
+that is its fault, and `reveal("A")` what it is.
+
 Trainings on data sets of scikit-learn need the extra `lab`.
 """
 
 from nbdebug.examples.catalogue import sick, sick_setups
 from nbdebug.examples.data import digits, load
 from nbdebug.examples.healthy_trainings import HealthyTraining, healthy
-from nbdebug.examples.patients import diagnose, patient
+from nbdebug.examples.patients import diagnose, faults, guess, patient, reveal
 from nbdebug.examples.setups.base import SickSetup
 from nbdebug.examples.sick_training import SickTraining
 
@@ -22,9 +25,12 @@ __all__ = [
     "SickTraining",
     "diagnose",
     "digits",
+    "faults",
+    "guess",
     "healthy",
     "load",
     "patient",
+    "reveal",
     "sick",
     "sick_setups",
 ]

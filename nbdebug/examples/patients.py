@@ -27,6 +27,41 @@ PATIENTS: Mapping[str, tuple[str, int]] = MappingProxyType({
 })  # fmt: skip
 
 
+def faults() -> tuple[str, ...]:
+    """Names of the faults to choose from, one for each patient, in the order of the alphabet."""
+    return tuple(sorted(name for name, _ in PATIENTS.values()))
+
+
+def guess(letter: str, fault: str) -> bool:
+    """Tell if a patient has a fault; the fault that it has is not told.
+
+    Args:
+        letter: from "A" to "H"; fault: one of `faults()`.
+
+    Raises:
+        ArgumentError: there is no such patient, or no such fault.
+    """
+    if fault not in faults():
+        raise ArgumentError(unknown_name("fault", fault, faults()))
+    return _planted(letter)[0] == fault
+
+
+def reveal(letter: str) -> str:
+    """Name and description of the fault that was planted in a patient.
+
+    Raises:
+        ArgumentError: there is no such patient.
+    """
+    name, _ = _planted(letter)
+    return f"{name}: {SICK_TRAININGS[name].about}"
+
+
+def _planted(letter: str) -> tuple[str, int]:
+    if letter not in PATIENTS:
+        raise ArgumentError(unknown_name("patient", letter, PATIENTS))
+    return PATIENTS[letter]
+
+
 def patient(letter: str) -> Debugger:
     """Train a sick network for some hundred steps, with all rules set aside.
 
@@ -39,9 +74,7 @@ def patient(letter: str) -> Debugger:
         ArgumentError: there is no such patient.
         MissingPackageError: scikit-learn is not installed.
     """
-    if letter not in PATIENTS:
-        raise ArgumentError(unknown_name("patient", letter, PATIENTS))
-    name, steps = PATIENTS[letter]
+    name, steps = _planted(letter)
     dbg = SICK_TRAININGS[name].debugger(seed=0)
     for rule in tuple(dbg.rules):
         dbg.rules.remove(rule.name)

@@ -28,3 +28,27 @@ def test_every_patient_is_a_sick_training_and_each_another_one() -> None:
     names = [name for name, _ in PATIENTS.values()]
     assert set(names) <= set(examples.sick())
     assert len(set(names)) == len(names)
+
+
+def test_each_patient_has_one_fault_of_those_to_choose_from() -> None:
+    named = examples.faults()
+    assert list(named) == sorted(named)
+    right = {letter: [one for one in named if examples.guess(letter, one)] for letter in PATIENTS}
+    assert all(len(found) == 1 for found in right.values())
+    assert sorted(found[0] for found in right.values()) == list(named)
+
+
+@pytest.mark.parametrize("letter", PATIENTS)
+def test_what_was_planted_is_revealed_when_asked_for(letter: str) -> None:
+    told = examples.reveal(letter)
+    name = next(one for one in examples.faults() if examples.guess(letter, one))
+    assert told == f"{name}: {examples.sick()[name].about}"
+
+
+def test_unknown_patients_and_faults_are_refused_by_name() -> None:
+    with pytest.raises(nbd.ArgumentError, match="patient"):
+        examples.reveal("Z")
+    with pytest.raises(nbd.ArgumentError, match="patient"):
+        examples.guess("Z", "deep sigmoids")
+    with pytest.raises(nbd.ArgumentError, match="fault"):
+        examples.guess("A", "a bad mood")
