@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import nbdebug
 from nbdebug._version import install_line
 from nbdebug.errors import MissingPackageError, OutputError
+from nbdebug.runs.record.store_packages import installed
 
 NAME = "nbdebug_quickstart.ipynb"
 PACKAGE = Path(nbdebug.__file__).parent
@@ -38,7 +38,7 @@ def demo(given: Namespace) -> None:
     """
     path = Path(given.folder) / NAME
     print((WRITTEN if write(path) else KEPT).format(path), flush=True)
-    missing = [name for module, name in NEEDS.items() if not is_installed(module)]
+    missing = [name for module, name in NEEDS.items() if not installed(module)]
     if missing:
         raise MissingPackageError(MISSING.format(" and ".join(missing), install_line("lab")))
     if given.write_only:
@@ -70,8 +70,3 @@ def write(path: Path) -> bool:
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
     return True
-
-
-def is_installed(module: str) -> bool:
-    """Tell if a package is there, without importing it."""
-    return importlib.util.find_spec(module) is not None

@@ -46,7 +46,6 @@ class TargetAge(Probe):
     def begin(self, step: int) -> None:
         if self._copies is None:
             self._copies = self._begun(step)
-            self.idle = not self._copies
         self._looks += 1
         if self._looks <= MAX_LOOKS and self._copies:
             named = [("", self._session.model), *((c.name, c.module) for c in self._copies)]
@@ -94,7 +93,6 @@ class TargetAge(Probe):
         if looked and self._copies:
             own = self._calls.pop("", set())
             self._copies = [c for c in self._copies if self._calls.get(c.name, set()) - own]
-            self.idle = not self._copies
 
     def cancel(self) -> None:
         for hook in self._hooks:

@@ -68,7 +68,7 @@ def test_without_jupyterlab_it_says_what_to_install(
     capsys: Captured,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(demo, "is_installed", lambda module: module != "jupyterlab")
+    monkeypatch.setattr(demo, "installed", lambda module: module != "jupyterlab")
     assert main(["demo", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
     assert "The quickstart needs JupyterLab. Install with: pip install" in err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -17,16 +16,9 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.training.data.loops import written_parts
+from tests.training.kept_batches import Made, Record, attribute, bump
 
 EPOCHS, BATCHES = 4, 12
-Made = Callable[[torch.Tensor], Any]
-
-
-@dataclasses.dataclass
-class Record:
-    x: torch.Tensor
-    seen: int = 0
-    log: list[int] = dataclasses.field(default_factory=list)
 
 
 class Slotted:
@@ -34,14 +26,6 @@ class Slotted:
 
     def __init__(self, x: torch.Tensor) -> None:
         self.x, self.seen = x, 0
-
-
-def bump(batch: dict[str, Any]) -> None:
-    batch["n"] = batch.get("n", 0) + 1
-
-
-def attribute(name: str) -> Callable[[Any], None]:
-    return lambda batch: setattr(batch, name, getattr(batch, name) + 1)
 
 
 # How a batch is made, what the loop writes into it, and what it reads.

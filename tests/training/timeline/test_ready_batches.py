@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import copy
-import dataclasses
 import types
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,16 +19,9 @@ from torch.utils.data import DataLoader
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
+from tests.training.kept_batches import Made, Record, attribute, bump
 
 BATCHES, STEPS, AT = 12, 48, 19
-Made = Callable[[torch.Tensor], Any]
-
-
-@dataclasses.dataclass
-class Record:
-    x: torch.Tensor
-    seen: int = 0
-    log: list[int] = dataclasses.field(default_factory=list)
 
 
 class Moving:
@@ -45,14 +37,6 @@ class Moving:
     def to(self, device: torch.device) -> Moving:
         self.parts = {name: part.to(device) for name, part in self.parts.items()}
         return self
-
-
-def bump(batch: dict[str, Any]) -> None:
-    batch["n"] = batch.get("n", 0) + 1
-
-
-def attribute(name: str) -> Callable[[Any], None]:
-    return lambda batch: setattr(batch, name, getattr(batch, name) + 1)
 
 
 # How a batch is made, what step_fn writes into it, and what it reads.
