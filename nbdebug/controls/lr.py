@@ -8,9 +8,10 @@ from typing import Any
 from nbdebug.controls._by_layer import collapse_by_layer, expand_by_layer, validate_by_layer
 from nbdebug.controls.base import Control, number
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.optimizers import group_ratios, rate_of
+from nbdebug.model.optimizers import rate_of
 from nbdebug.model.schedule.beside import Beside, check_continue
 from nbdebug.model.schedule.builders import set_option
+from nbdebug.model.schedule.ratios import GroupRatios
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 from nbdebug.model.training_state import TrainingState
 
@@ -86,10 +87,9 @@ class LearningRate(Control):
             found = session.loop_schedulers()
             found = [one for one in found if bare_optimizer(one.optimizer) is optimizer]
             beside = Beside(optimizer, found)
-            for group, ratio in zip(
-                optimizer.param_groups, group_ratios(optimizer, "lr")[1], strict=True
-            ):
-                set_option(group, "lr", rate * ratio)
+            rates = GroupRatios(optimizer, "lr").values(optimizer, rate)
+            for group, own in zip(optimizer.param_groups, rates, strict=True):
+                set_option(group, "lr", own)
             if before and (text := beside.follow(rate / before)):
                 told.setdefault(text, []).append(name)
         return " ".join(f"{' and '.join(each)}: {text}" for text, each in told.items())

@@ -251,20 +251,7 @@ def _same(value: Any, default: Any) -> bool:
     return bool(value == default)
 
 
-def group_ratios(optimizer: torch.optim.Optimizer, option: str) -> tuple[int, tuple[float, ...]]:
-    """Ratios of an option in the parameter groups to that in the leading group.
-
-    Returns:
-        Index of the leading group (the first with an option that is not zero), and one ratio
-        a group. When all options are zero every ratio is 1.
-    """
-    values = [float(group[option]) for group in optimizer.param_groups]
-    leader = next((index for index, value in enumerate(values) if value), None)
-    if leader is None:
-        return 0, (1.0,) * len(values)
-    return leader, tuple(value / values[leader] for value in values)
-
-
 def rate_of(optimizer: torch.optim.Optimizer) -> float:
-    """Learning rate of the leading parameter group of an optimizer."""
-    return float(optimizer.param_groups[group_ratios(optimizer, "lr")[0]]["lr"])
+    """Learning rate of the leading parameter group, the first one whose rate is not 0."""
+    rates = (float(group["lr"]) for group in optimizer.param_groups)
+    return next((rate for rate in rates if rate), 0.0)
