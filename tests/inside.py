@@ -10,10 +10,11 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.modules import module as torch_module
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
@@ -332,3 +333,11 @@ def global_hooks() -> int:
     return len(torch_module._global_forward_hooks) + len(
         torch_module._global_forward_hooks_with_kwargs
     )
+
+
+def replica(model: nn.Module) -> nn.Module:
+    """Copy of a module that shares its weights, as nn.DataParallel makes for each device."""
+    copied = cast(nn.Module, model._replicate_for_data_parallel())
+    for name, parameter in model.named_parameters(recurse=False):
+        setattr(copied, name, parameter)
+    return copied

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -18,6 +17,7 @@ from nbdebug.checks._bounded import JOINING, PASSING
 from nbdebug.checks._loss_shapes import CRITERIA
 from nbdebug.checks._operations import LIKE_ANOTHER, bare_name, is_new
 from nbdebug.model.module.forward import tensors_of
+from nbdebug.model.module.hooks import before_any_forward
 from nbdebug.model.origin.graph import leaves_of
 from nbdebug.model.origin.source_line import user_line
 
@@ -96,7 +96,7 @@ class DetachedDerivatives(TorchFunctionMode):
         self._open = ExitStack()
 
     def __enter__(self) -> DetachedDerivatives:
-        hook = register_module_forward_pre_hook(self._enter_module)
+        hook = before_any_forward(self._enter_module)
         self._open.callback(hook.remove)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self

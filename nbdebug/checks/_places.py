@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -18,6 +17,7 @@ from nbdebug.checks._detached_derivatives import SUMS
 from nbdebug.checks._operations import bare_name
 from nbdebug.checks._units import ELEMENTWISE, MIXING, Units, UnitsOfTensors
 from nbdebug.model.module.forward import tensors_of
+from nbdebug.model.module.hooks import after_any_forward
 from nbdebug.model.origin.graph import graph_nodes
 from nbdebug.model.origin.source_line import user_line
 
@@ -98,7 +98,7 @@ class Places(TorchFunctionMode):
             with suppress(Exception):
                 self._units.enter_outputs(module, outputs)
 
-        self._open.callback(register_module_forward_hook(leave).remove)
+        self._open.callback(after_any_forward(leave).remove)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.module import register_module_forward_hook
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.module.hooks import after_any_forward
 
 EXPECTED = "running statistics that follow those of the model"
 REMEDY = (
@@ -80,7 +80,7 @@ def _beside(context: CheckContext) -> Iterator[nn.Module]:
 def _called(context: CheckContext) -> list[nn.Module]:
     """Modules that a step calls."""
     called: list[nn.Module] = []
-    hook = register_module_forward_hook(lambda module, _, __: called.append(module))
+    hook = after_any_forward(lambda module, _, __: called.append(module))
     inner = {id(one) for one in context.model.modules()}
     context.train()
     try:

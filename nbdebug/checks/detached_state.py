@@ -7,13 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import tensors_of
-from nbdebug.model.module.hooks import remove_global
+from nbdebug.model.module.hooks import after_any_forward
 
 EXPECTED = "states with their graph between the calls of one step"
 
@@ -43,12 +42,12 @@ class DetachedState(Check):
     def examine(self, context: CheckContext) -> Outcome:
         context.train()
         calls = _Calls()
-        hook = register_module_forward_hook(calls.see, with_kwargs=True)
+        hook = after_any_forward(calls.see, with_kwargs=True)
         try:
             with torch.enable_grad():
                 context.evaluate(context.batch)
         finally:
-            remove_global(hook)
+            hook.remove()
         found = [one for one in calls.cells.values() if one.cut or one.whole]
         if not found:
             return Outcome("not_applicable", "no module gets what it returned before in the step.")

@@ -7,12 +7,11 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
-from torch.nn.modules.module import register_module_forward_pre_hook
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
-from nbdebug.model.module.hooks import after_forward, before_forward
+from nbdebug.model.module.hooks import Handle, after_forward, before_any_forward, before_forward
 from nbdebug.model.module.names import every_module
 from nbdebug.model.origin.source_line import user_line
 
@@ -65,8 +64,8 @@ def _made_anew(context: CheckContext) -> list[tuple[str, str]]:
         nonlocal inside
         inside -= 1
 
-    hooks = [
-        register_module_forward_pre_hook(note),
+    hooks: list[Handle] = [
+        before_any_forward(note),
         before_forward(context.model, enter),
         after_forward(context.model, leave, always_call=True),
     ]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.module.hooks import after_any_step
 
 
 class StepOptimizer(Check):
@@ -58,12 +57,12 @@ class StepOptimizer(Check):
         found: list[torch.optim.Optimizer] = []
         thread = threading.get_ident()
 
-        def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        def note(optimizer: torch.optim.Optimizer) -> None:
             if threading.get_ident() == thread:
                 found.append(optimizer)
 
         context.train()
-        hook = register_optimizer_step_post_hook(note)
+        hook = after_any_step(note)
         try:
             with torch.enable_grad():
                 context.evaluate(context.batch)

@@ -7,13 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import leaves, with_leaves
-from nbdebug.model.module.hooks import after_forward
+from nbdebug.model.module.hooks import after_any_forward, after_forward
 from nbdebug.model.module.modes import depends_on_mode
 
 
@@ -44,7 +43,7 @@ class TeacherMode(Check):
             called.append((module, outputs))
 
         context.train()
-        hook = register_module_forward_hook(note)
+        hook = after_any_forward(note)
         try:
             context.evaluate(context.batch)
         finally:

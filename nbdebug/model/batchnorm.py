@@ -128,7 +128,7 @@ class BatchNorms:
             self._held.pop(norm)[1].remove()
         for norm, training in held:
             if norm not in self._held:
-                self._held[norm] = training, before_forward(norm, _force_eval_mode)
+                self._held[norm] = training, before_forward(norm, _force_eval_mode, everywhere=True)
                 norm.training = False
 
 

@@ -50,7 +50,8 @@ def join(queue: CommandQueue, training: Training) -> None:
     queue.spread = partial(_spread, training)
     if _waits_in_forward(training.session):
         optimizers = training.session.body.updates.optimizers
-        before_forward(training.session.model, partial(_begin_waiting, optimizers))
+        begin = partial(_begin_waiting, optimizers)
+        before_forward(training.session.model, begin, everywhere=True)
     queue.agreement.start()
 
 

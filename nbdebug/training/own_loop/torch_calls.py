@@ -12,15 +12,15 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook
-from torch.optim.optimizer import (
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
-from torch.utils.hooks import RemovableHandle
 
 from nbdebug.core.contexts import contextmanager
-from nbdebug.model.module.hooks import remove_global
+from nbdebug.model.module.hooks import (
+    Handle,
+    after_any_forward,
+    after_any_step,
+    before_any_step,
+    forward_in,
+)
 from nbdebug.model.state.weights import trained
 from nbdebug.model.state.wrapped_optimizer import take_step_anew
 from nbdebug.training.own_loop.seen.hard_clipping import Bounds, bounds_of
@@ -93,7 +93,7 @@ class _Functions:
         self._observers: dict[int, Observer] = {}
         self._undo: list[Callable[[], None]] = []
         self._made: dict[tuple[Any, str], _Replaced] = {}
-        self._modules: RemovableHandle | None = None
+        self._modules: Handle | None = None
 
     def begin(self, thread: int, observer: Observer) -> None:
         """Show an observer the calls of a thread."""
@@ -104,19 +104,18 @@ class _Functions:
                     for module in (torch.nn.utils, torch.nn.utils.clip_grad):
                         self._replace(module, name, _clip)
                 self._replace(torch.amp.GradScaler, "scale", _scale)
-                hooks = register_optimizer_step_pre_hook, register_optimizer_step_post_hook
-                for register, hook in zip(hooks, (self._before, self._after), strict=True):
-                    self._undo.append(register(hook).remove)
+                self._undo.append(before_any_step(self._before).remove)
+                self._undo.append(after_any_step(self._after).remove)
             self._observers[thread] = observer
             if observer.module_calls.sees and self._modules is None:
-                self._modules = register_module_forward_hook(self._called, with_kwargs=True)
+                self._modules = after_any_forward(self._called, with_kwargs=True, everywhere=True)
 
     def end(self, thread: int) -> None:
         """Put everything back as it was, unless another loop works."""
         with self._lock:
             self._observers.pop(thread, None)
             if self._modules is not None and not self._observers:
-                remove_global(self._modules)
+                self._modules.remove()
                 self._modules = None
             while self._undo and not self._observers:
                 self._undo.pop()()
@@ -126,11 +125,11 @@ class _Functions:
         if observer is not None and not torch.compiler.is_compiling():
             observer.module_calls.called(module, args, kwargs, output)
 
-    def _before(self, *_: Any) -> None:
+    def _before(self, optimizer: torch.optim.Optimizer) -> None:
         if (observer := self._observers.get(threading.get_ident())) is not None:
             observer.before_step()
 
-    def _after(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _after(self, optimizer: torch.optim.Optimizer) -> None:
         if (observer := self._observers.get(threading.get_ident())) is not None:
             observer.after_step(optimizer)
 
@@ -187,7 +186,8 @@ class TorchCalls:
             _take_anew(self.wrappers)
         FUNCTIONS.begin(thread, observer)
         try:
-            yield
+            with forward_in(thread):
+                yield
         finally:
             FUNCTIONS.end(thread)
             self.thread = None

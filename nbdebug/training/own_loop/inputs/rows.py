@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import functools
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
 
 from nbdebug.core.contexts import contextmanager
 from nbdebug.core.history.history import History
 from nbdebug.core.results.loops.compared import TrainingRows
 from nbdebug.model.module.forward import tensors_of
+from nbdebug.model.module.hooks import after_any_forward, before_any_forward
 from nbdebug.model.origin.source_line import user_line
 
 # Numbers that are read of a row; calls and rows that are kept, of training and of a validation.
@@ -150,19 +146,18 @@ class InputRows:
 @contextmanager
 def calls_seen(entered: Seen, called: Seen) -> Iterator[None]:
     """Context in which calls of modules in this thread are seen, at their begin and end."""
-    thread = threading.get_ident()
 
     def before(module: nn.Module, args: Any) -> None:
-        if threading.get_ident() == thread and not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling():
             with suppress(Exception):
                 entered(module, args)
 
     def after(module: nn.Module, args: Any, output: Any) -> None:
-        if threading.get_ident() == thread and not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling():
             with suppress(Exception):
                 called(module, args)
 
-    handles = register_module_forward_pre_hook(before), register_module_forward_hook(after)
+    handles = before_any_forward(before), after_any_forward(after)
     try:
         yield
     finally:

@@ -6,7 +6,6 @@ from an update to the next batch.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,14 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
-from torch.utils.hooks import RemovableHandle
 
 from nbdebug.core.results.metric_names import OtherInputs, ValidationInTraining
 from nbdebug.model.module.forward import tensors_of
+from nbdebug.model.module.hooks import Handle, after_any_forward, before_any_forward
 from nbdebug.model.module.modes import depends_on_mode
 from nbdebug.model.module.names import is_compiled
 from nbdebug.model.origin.source_line import user_line
@@ -66,7 +61,7 @@ class SeenValidation:
         self.outside = OutsideUpdates(state)
         self._parameters: Named = ()
         self._roots: set[int] = set()
-        self._handles: tuple[RemovableHandle, ...] = ()
+        self._handles: tuple[Handle, ...] = ()
         self._gaps = self._with_calls = 0
         self._held: list[Kept] = []
         self._clear()
@@ -89,7 +84,7 @@ class SeenValidation:
         self.rows.clear()
         self._evaluated = self._repeated = self._moves = self._passes = False
         self._layers: tuple[str, ...] = ()
-        self._line, self._step, self._thread = "", 0, 0
+        self._line, self._step = "", 0
         self._inputs: list[Kept] = []
         self._marks: Marks | None = None
 
@@ -98,9 +93,8 @@ class SeenValidation:
         if not watched or self._loop is None or self._handles:
             return
         self._clear()
-        self._step, self._thread = step, threading.get_ident()
-        hooks = register_module_forward_hook, register_module_forward_pre_hook
-        self._handles = hooks[0](self._called), hooks[1](self._entered)
+        self._step = step
+        self._handles = after_any_forward(self._called), before_any_forward(self._entered)
 
     def end(self) -> None:
         """See nothing more until the next update, and judge what was seen."""
@@ -117,12 +111,9 @@ class SeenValidation:
         self._inputs = []
 
     def _entered(self, module: nn.Module, args: Any) -> None:
-        if threading.get_ident() == self._thread:
-            self.rows.entered(module, args)
+        self.rows.entered(module, args)
 
     def _called(self, module: nn.Module, args: Any, output: Any) -> None:
-        if threading.get_ident() != self._thread:
-            return
         with suppress(Exception):
             self.rows.called(module, args)
         if id(module) not in self._roots:
