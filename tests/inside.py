@@ -20,10 +20,14 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 import nbdebug as nbd
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._loss_tape import LossTape, loss_tape
+from nbdebug.checks._model_calls import watched_step
+from nbdebug.checks.base import Check
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.queue import CommandQueue, Ticket
 from nbdebug.core.history.block import MAX_PENDING_ROWS, Block
 from nbdebug.core.history.history import History
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.dashboard.dashboard import Dashboard
 from nbdebug.debugger.client import Client
 from nbdebug.debugger.dashboard_api import DashboardApi
@@ -133,6 +137,24 @@ def bare_check_context() -> CheckContext:
     context = object.__new__(CheckContext)
     context._halting = lambda: False
     return context
+
+
+class LossTapes(Check):
+    """Keeps the tape of the loss of a step, or the reason why there is none, and its batch."""
+
+    name = "loss_tapes"
+    step = 2
+    title = "Tapes"
+    source = "none"
+
+    def __init__(self) -> None:
+        self.found: list[tuple[LossTape | str, Any]] = []
+
+    def examine(self, context: CheckContext) -> Outcome:
+        step = watched_step(context)
+        tape = step if isinstance(step, str) else loss_tape(context, step)
+        self.found.append((tape, context.batch))
+        return Outcome("pass", "")
 
 
 # Its timeline

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.model.activations.functional import ACTIVATION_FUNCTIONS
@@ -81,7 +82,14 @@ def _rows(out: torch.Tensor) -> torch.Tensor:
     return rows[:: -(-len(rows) // MAX_ROWS)]
 
 
-def eval_by_batch(model: nn.Module, resting: Sequence[nn.Module]) -> None:
+def set_train(model: nn.Module, resting: Sequence[nn.Module]) -> None:
+    """Put a model in training mode, except for modules that training runs in eval mode."""
+    model.train()
+    for module in resting:
+        module.training = False
+
+
+def eval_by_batch(model: nn.Module, resting: Sequence[nn.Module], in_loop: bool = False) -> None:
     """Put a model in eval mode, but BatchNorm in training mode.
 
     The running statistics of an untrained BatchNorm do not normalise its inputs, so that the
@@ -89,7 +97,14 @@ def eval_by_batch(model: nn.Module, resting: Sequence[nn.Module]) -> None:
 
     Args:
         resting: modules that training runs in eval mode.
+        in_loop: code of the user's may mind the mode: put layers of dropout in eval mode only.
     """
+    if in_loop:
+        set_train(model, resting)
+        for module in model.modules():
+            if isinstance(module, _DropoutNd):
+                module.training = False
+        return
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m not in resting]
     model.eval()
     for norm in norms:
@@ -101,15 +116,18 @@ def watch(
     batches: Sequence[Any],
     run: Callable[[Any], Any],
     resting: Sequence[nn.Module] = (),
+    in_loop: bool = False,
 ) -> dict[str, Watched]:
     """Run batches and record activations by name, in the order of first calls.
 
     The modes are those of `eval_by_batch`.
     """
-    eval_by_batch(model, resting)
+    eval_by_batch(model, resting, in_loop)
     try:
         return _watched(model, batches, run)
     except ValueError:
+        if in_loop:
+            raise
         # A single value per channel, by which BatchNorm cannot normalise.
         model.eval()
         return _watched(model, batches, run)

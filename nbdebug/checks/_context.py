@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.checks._activation_outputs import Watched, eval_by_batch, watch
+from nbdebug.checks._activation_outputs import Watched, eval_by_batch, set_train, watch
 from nbdebug.checks._safe_loss import MissingRowError, SafeLoss, out_of_range
 from nbdebug.checks._samples import Samples
 from nbdebug.core.contexts import contextmanager
@@ -70,6 +70,11 @@ class CheckContext:
         self.progress: Callable[[float], None] = lambda share: None
 
     @property
+    def in_loop(self) -> bool:
+        """True if `evaluate` gives a batch to a loop of the user's own."""
+        return not self.rebuilt and getattr(self.subject, "body", None) is not None
+
+    @property
     def model(self) -> nn.Module:
         return self.subject.model
 
@@ -107,7 +112,7 @@ class CheckContext:
     def watch_activations(self) -> dict[str, Watched]:
         """Outputs of the activations of the model as it is now for some samples, by name."""
         enough = -(-ACTIVATION_SAMPLES // self.samples.batch_size)
-        return watch(self.model, self.batches[:enough], self.look, self._resting)
+        return watch(self.model, self.batches[:enough], self.look, self._resting, self.in_loop)
 
     def evaluate(self, batch: Any) -> tuple[Any, Any, Any]:
         """Return loss, outputs and targets of a batch.
@@ -130,13 +135,21 @@ class CheckContext:
 
     def train(self) -> None:
         """Put the model in training mode, except for layers that training runs in eval mode."""
-        self.model.train()
-        for module in self._resting:
-            module.training = False
+        set_train(self.model, self._resting)
 
     def eval_by_batch(self) -> None:
-        """Put the model in eval mode, but BatchNorm in training mode."""
-        eval_by_batch(self.model, self._resting)
+        """Put the model in eval mode, but BatchNorm in training mode.
+
+        Of a loop of the user's own, whose code may mind the mode, dropout alone is in eval mode.
+        """
+        eval_by_batch(self.model, self._resting, self.in_loop)
+
+    def eval_step(self) -> None:
+        """Put the model in eval mode for evaluations of the step; in a loop as `eval_by_batch`."""
+        if self.in_loop:
+            self.eval_by_batch()
+        else:
+            self.model.eval()
 
     def begin(self) -> None:
         """Start the next check: the current weights count as unmodified from here on."""

@@ -56,7 +56,7 @@ class ModelCall:
         args, named = given
         context.model.eval()
         with torch.no_grad():
-            return _real(context.model(*args, **named))
+            return real_tensors(context.model(*args, **named))
 
 
 @dataclass
@@ -107,7 +107,7 @@ def _evaluated(context: CheckContext, batch: Any) -> WatchedStep | str:
     def note(model: Any, args: Any, named: Any, outputs: Any) -> None:
         if torch.is_grad_enabled():
             inputs = [one for one in leaves((args, named)) if isinstance(one, torch.Tensor)]
-            real = list(enumerate(_real(outputs)))
+            real = list(enumerate(real_tensors(outputs)))
             found = [one for _, one in real if one.requires_grad]
             places = [place for place, one in real if one.requires_grad]
             calls.append(ModelCall((args, named), outputs, inputs, found, places))
@@ -141,7 +141,7 @@ def batch_tensors(context: CheckContext, batch: Any = None) -> list[torch.Tensor
     return [one for one in parts if isinstance(one, torch.Tensor)]
 
 
-def _real(outputs: Any) -> list[torch.Tensor]:
+def real_tensors(outputs: Any) -> list[torch.Tensor]:
     """Tensors of real numbers among outputs, also those of a dataclass."""
     if hasattr(outputs, "__dataclass_fields__") and not isinstance(outputs, dict):
         outputs = dict(vars(outputs))

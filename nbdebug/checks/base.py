@@ -30,6 +30,8 @@ class Check(ABC):
             the loss would end a GPU.
         sees_step: True for a check of what a step does beside its model and its loss: it needs a
             step that can be repeated whole.
+        moves_far: True for a check that trains to where the user's code may refuse to go on: of a
+            loop it computes the first steps without the loop, where that can be done.
         runs_model: False for a check that runs nothing of the user's and needs no batch.
     """
 
@@ -43,6 +45,7 @@ class Check(ABC):
     runs_loss: ClassVar[bool] = True
     runs_model: ClassVar[bool] = True
     sees_step: ClassVar[bool] = False
+    moves_far: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Read `dear`, the old name of `expensive`."""

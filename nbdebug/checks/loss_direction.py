@@ -10,7 +10,7 @@ import torch
 from nbdebug.checks._class_targets import ClassTargets, class_targets, labels_of
 from nbdebug.checks._constant import output_range_of
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._free_outputs import loss_of_outputs
+from nbdebug.checks._loss_tape import loss_tape
 from nbdebug.checks._model_calls import ModelCall, WatchedStep, batch_tensors, watched_step
 from nbdebug.checks._number_targets import NumberTargets, number_targets
 from nbdebug.checks._reachable import reachable
@@ -161,6 +161,9 @@ def _lowest(context: CheckContext, step: WatchedStep) -> float | None:
     low, high = output_range_of(context, lambda: call.again(context))
     if len(step.calls) > 1 or not call.found or high - low < MIN_RANGE:
         return None
+    tape = loss_tape(context, step)
+    if isinstance(tape, str):
+        return None
     models = [
         reachable(context, one.detach(), partial(_limits, context, call, place))
         for place, one in zip(call.places, call.found, strict=True)
@@ -168,12 +171,10 @@ def _lowest(context: CheckContext, step: WatchedStep) -> float | None:
     begin = [model.free.clone() for model in models]
     free = [one.clone().requires_grad_(True) for one in begin]
     optimizer = torch.optim.Adam(free, lr=0.05)
-    state = torch.get_rng_state()
     best = math.nan
     for _ in range(STEPS):
-        torch.set_rng_state(state)
         given = [m.outputs(f) for m, f in zip(models, free, strict=True)]
-        loss = loss_of_outputs(context, call, given)
+        loss = tape.loss_of(given)
         best = float(loss.detach())
         if not loss.requires_grad or not math.isfinite(best):
             return None
@@ -183,13 +184,12 @@ def _lowest(context: CheckContext, step: WatchedStep) -> float | None:
         optimizer.step()
     far = []
     for factor in FACTORS:
-        torch.set_rng_state(state)
         there = [
             model.outputs(b + factor * (f.detach() - b))
             for model, b, f in zip(models, begin, free, strict=True)
         ]
         with torch.no_grad():
-            far.append(float(loss_of_outputs(context, call, there)))
+            far.append(float(tape.loss_of(there)))
     if any(map(math.isnan, far)) or not far[1] <= far[0] < min(best, 0.0):
         return None
     if math.isinf(far[0]) or math.isinf(far[1]):

@@ -31,6 +31,7 @@ class LrRange(Check):
     title = "Learning-rate range test"
     source = "Smith (2015), arXiv:1506.01186; fast.ai, lr_find"
     expensive = True
+    moves_far = True
     explains = ("one_epoch", "baselines", "overfit")
 
     MIN_LR_RATIO = 1e-4

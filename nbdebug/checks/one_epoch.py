@@ -9,6 +9,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.errors import LoopLeft
 
 MAX_BATCHES = 300
 
@@ -48,6 +49,8 @@ class OneEpoch(Check):
                 loss = context.evaluate(batch)[0]
                 losses.append(float(loss.detach()))
                 loss.backward()
+            except LoopLeft:
+                raise
             except Exception as error:
                 said = f"batch {number + 1} of {count} raised {describe_error(error)}"
                 remedy = (

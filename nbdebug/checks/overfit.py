@@ -38,6 +38,7 @@ class Overfit(Check):
     title = "Overfits a few examples"
     source = "Karpathy, A Recipe for Training Neural Networks; CS231n, Neural Networks 3"
     expensive = True
+    moves_far = True
 
     FAIL_LOSS_RATIO = 0.5
     PASS_LOSS_RATIO = 0.35

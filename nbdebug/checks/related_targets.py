@@ -205,7 +205,7 @@ def _losses(context: CheckContext) -> tuple[str, float, float | None]:
     held_out = context.samples.held_out
     batches: Iterator[Any] = iter(context.batches) if held_out is None else held_out()
     losses, targets, shape = [], [], torch.Size()
-    context.model.eval()
+    context.eval_step()
     for _, batch in zip(range(MAX_BATCHES), limited_by_time(batches), strict=False):
         loss, outputs, wanted = context.look(batch)
         if not isinstance(outputs, torch.Tensor) or not isinstance(wanted, torch.Tensor):

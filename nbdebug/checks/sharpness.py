@@ -29,12 +29,13 @@ class Sharpness(Check):
     title = "Sharpness"
     source = "Keskar et al. (2017), arXiv:1609.04836"
     expensive = True
+    moves_far = True
 
     def examine(self, context: CheckContext) -> Outcome:
         weights = [p for _, p in context.subject.parameters if p.requires_grad]
         centre = [p.detach().clone() for p in weights]
         reach = [RELATIVE_RADIUS * (p.abs() + 1) for p in centre]
-        context.model.eval()
+        context.eval_step()
         begin = highest = self._loss(context, weights)
         if not math.isfinite(begin):
             return Outcome("not_applicable", "the loss is NaN or Inf.")

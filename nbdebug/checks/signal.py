@@ -36,6 +36,7 @@ class Signal(Check):
     title = "Inputs predict targets"
     source = "Karpathy, A Recipe for Training Neural Networks; Zhang et al. (2017)"
     expensive = True
+    moves_far = True
 
     MAX_LOSS_RATIO = 0.97
 
@@ -104,7 +105,7 @@ class Signal(Check):
 
     def _loss(self, context: CheckContext, batches: Sequence[Any], change: Change) -> float:
         """Mean loss over batches with real targets; inputs are zeroed as in training."""
-        context.model.eval()
+        context.eval_step()
         seen = [_zeroed(batch) if change is _zeroed else batch for batch in batches]
         return sum(float(context.look(batch)[0]) for batch in seen) / len(seen)
 

@@ -11,7 +11,7 @@ import torch
 from nbdebug.checks._class_targets import class_targets
 from nbdebug.checks._constant import output_range_of
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._free_outputs import loss_of_outputs
+from nbdebug.checks._loss_tape import LossTape, loss_tape
 from nbdebug.checks._model_calls import ModelCall, watched_step
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
@@ -48,9 +48,15 @@ class UnheldOutputs(Check):
         if len(step.calls) > 1 or not float(step.loss) > 0:
             return Outcome("not_applicable", "the loss is not of one call of the model, above 0.")
         call, seen = step.calls[0], 0
+        tape = loss_tape(context, step)
+        if isinstance(tape, str):
+            return Outcome("not_applicable", tape)
+        if not tape.compares:
+            said = "the loss compares the outputs with nothing, as that of a generator."
+            return Outcome("not_applicable", said)
         for number, column, name in _alone(call):
             seen += 1
-            left = self._left(context, call, number, column)
+            left = self._left(context, tape, call, number, column)
             if left is not None:
                 fell = f"brings the loss from {float(step.loss):.3g} to {left:.2g}"
                 return Outcome(
@@ -66,7 +72,12 @@ class UnheldOutputs(Check):
         return Outcome("pass", "no output alone brings the loss to 0", "none")
 
     def _left(
-        self, context: CheckContext, call: ModelCall, number: int, column: int | None
+        self,
+        context: CheckContext,
+        tape: LossTape,
+        call: ModelCall,
+        number: int,
+        column: int | None,
     ) -> float | None:
         """The loss far along the descent of one output; None where that does not vanish."""
         gradient = call.gradients[number]
@@ -88,7 +99,7 @@ class UnheldOutputs(Check):
             at.copy_((at + down * way).clamp(low, high))
             free[number] = moved
             with torch.no_grad():
-                losses.append(float(loss_of_outputs(context, call, free)))
+                losses.append(float(tape.loss_of(free)))
         if not all(map(math.isfinite, losses)) or min(losses) < 0:
             return None
         falls = all(b <= a for a, b in itertools.pairwise(losses))
