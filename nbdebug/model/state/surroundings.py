@@ -40,6 +40,7 @@ class Surroundings:
     Attributes:
         more: returns more names and values from which the search begins, and what binds them.
         more_records: returns more copies of records, and what binds them.
+        behind: is called when copies were written back.
         filled: names of cached functions whose caches were filled by what was taken back.
         rebinds: True for a loop of the user's own, which runs on between two passes.
     """
@@ -56,6 +57,7 @@ class Surroundings:
         self._state = dict(state or {})
         self.more: Callable[[], Iterable[Root]] = lambda: ()
         self.more_records: Callable[[], Iterable[tuple[Kept, Bind]]] = lambda: ()
+        self.behind: Callable[[], None] = lambda: None
         self.filled = set[str]()
         self.rebinds, self._training, self._written = False, training, WrittenData()
 
@@ -81,6 +83,12 @@ class Surroundings:
         if records is not None:
             records.spaces.append(self._model)
         yield from reachable(roots, records, large or self._written.holds)
+
+    def records(self) -> list[Reached]:
+        """Numbers, containers and objects of the user's that are reached."""
+        records = Records()
+        list(self._reached(records))
+        return records.found
 
     def capture(
         self, copy: Copy = cloned, records: bool = False, unknown: int = 0
@@ -151,7 +159,7 @@ class Surroundings:
         made.records = [*_copies(copier, records.found), *more]
         made.large |= copier.large
         made.caches = [(one, one.cache_info().misses) for one in records.caches]
-        made.filled = self.filled
+        made.filled, made.behind = self.filled, self.behind
         # A loop is refused for it before, by name.
         made.moving = {} if self.rebinds else records.moving | records.shared
         return made

@@ -29,6 +29,7 @@ from nbdebug.training.data.loops.source import LoopSource
 from nbdebug.training.data.passes.held_out import HeldOutState
 from nbdebug.training.data.samplers import make_batching, make_sampler
 from nbdebug.training.data.sources import as_source
+from nbdebug.training.data.stream_sampler import StreamSampler
 from nbdebug.training.data.val_function import ValidationFunction
 from nbdebug.training.data.validation import Validation
 from nbdebug.training.engine.setup import Setup, check_setup
@@ -87,6 +88,7 @@ class Session(TrainingState):
             model, self._functions(setup), self._copied_elsewhere, setup.state, self.loss_name
         )
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
+        self._keep_place(self.sampler)
         self.ready, self.seed = _ready_batches(source, read), setup.seed
         self.rng: SessionRng = SessionRng(setup.seed, device)
         self.source, self.logs = source, dict[str, Any]()
@@ -96,6 +98,12 @@ class Session(TrainingState):
         self.step, self.samples, self.epoch, self.skipped, self.evaluated = 0, 0, 0.0, 0, -1
         self.untried, self.validated = True, self.validation is not None
         self._begin_schedule(own, setup.schedule_every)
+
+    def _keep_place(self, sampler: Sampler) -> None:
+        """Leave a stream where it is when the objects that steps reach go back."""
+        if isinstance(sampler, StreamSampler):
+            place = sampler.reader.own_place
+            place.surroundings, self.surroundings.behind = self.surroundings, place.restore
 
     def _functions(self, setup: Setup) -> dict[str, Any]:
         """Functions of the user's, by name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -46,6 +46,7 @@ class SurroundingsCopy:
         moving: place and type of iterators that move on, and cannot be put back.
         caches: functions with a cache, which cannot be put back, and how often each was filled.
         filled: gets the names of those that were filled since.
+        behind: is called when the records were written back.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class SurroundingsCopy:
         self.records, self.moving = list[Record](), dict[str, str]()
         self.left, self.dropped, self.large = list[str](), list[str](), set[str]()
         self.caches, self.filled = list[tuple[Any, int]](), set[str]()
+        self.behind: Callable[[], None] = lambda: None
         loose = torch.Tensor, tuple
         self.rebound = {
             place
@@ -86,6 +88,7 @@ class SurroundingsCopy:
         for cached, misses in self.caches:
             if cached.cache_info().misses > misses:
                 self.filled.add(cached.__wrapped__.__qualname__)
+        self.behind()
 
     def equals(self, other: SurroundingsCopy, variables: bool = True, loose: bool = True) -> bool:
         """True if both hold the same values to the bit, in the places that both have.

@@ -26,6 +26,14 @@ class Place(NamedTuple):
     fingerprint: int = 0
 
 
+class CachedItem(NamedTuple):
+    """An item, its bytes, and the place before it."""
+
+    item: Any
+    size: int
+    place: Place
+
+
 class Mark(NamedTuple):
     """A place where reading can begin again: the beginning of a pass, or one with a state dict.
 

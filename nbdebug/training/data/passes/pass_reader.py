@@ -7,9 +7,10 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from nbdebug.core.contexts import contextmanager
 from nbdebug.core.error_text import describe_error
@@ -17,6 +18,7 @@ from nbdebug.errors import DataError
 from nbdebug.model.state.model_state import RngState
 from nbdebug.training.data.batch import BoundedBatchCache, bytes_in
 from nbdebug.training.data.passes.bookmark import (
+    CachedItem,
     Mark,
     Marks,
     Place,
@@ -27,20 +29,15 @@ from nbdebug.training.data.passes.bookmark import (
 )
 from nbdebug.training.data.passes.fingerprint import fingerprint
 from nbdebug.training.data.passes.held_state import HeldState
+from nbdebug.training.data.passes.own_place import OwnPlace
 from nbdebug.training.data.passes.system_draws import system_draws
 from nbdebug.training.data.seeding import derived_seed, seed_all
 
 END_OF_PASS = object()
+# Iterators that an exception ends.
+ENDING = (types.GeneratorType, _BaseDataLoaderIter)
 # Between two copies of the state dict that the data offers.
 STATE_SECONDS = 5.0
-
-
-class CachedItem(NamedTuple):
-    """An item, its bytes, and the place before it."""
-
-    item: Any
-    size: int
-    place: Place
 
 
 class PassReader(BoundedBatchCache):
@@ -55,6 +52,7 @@ class PassReader(BoundedBatchCache):
 
     Attributes:
         number: number of the next item, over all passes.
+        own_place: puts back what reading has moved of objects that steps reach.
     """
 
     def __init__(
@@ -64,12 +62,14 @@ class PassReader(BoundedBatchCache):
         self.limit, self._resumable = limit, False
         # The bookmark that reading began from, and the state of the iterable before.
         self._resumed: tuple[Any, HeldState] | None = None
+        self.own_place = OwnPlace(items)
         self.reset()
 
     def reset(self) -> None:
         """Begin again with the first pass, and drop all cached items."""
         self._begin_at(0, Place())
         self._marks = Marks()
+        self.own_place.clear()
 
     def _begin_at(self, number: int, place: Place) -> None:
         # Items from `_first` on; END_OF_PASS marks the end of a pass.
@@ -227,15 +227,14 @@ class PassReader(BoundedBatchCache):
             self._marks.add(Mark(self.cached[-1], self._place, held, state, rng))
 
     def _read(self) -> Any:
-        if self._iterator is None or (self._failed and _ended_by_exception(self._iterator)):
+        if self._iterator is None or (self._failed and isinstance(self._iterator, ENDING)):
             self._open()
-        assert self._iterator is not None
         try:
-            item = next(self._iterator, END_OF_PASS)
+            item = self._next()
             if item is END_OF_PASS and self._failed:
                 # Such as a zip() over a generator that raised.
                 self._open()
-                item = next(self._iterator, END_OF_PASS)
+                item = self._next()
         except BaseException:
             self._failed = True
             raise
@@ -247,6 +246,11 @@ class PassReader(BoundedBatchCache):
             number, read, before = self._place
             self._place = Place(number, read + 1, fingerprint(item, before))
         return item
+
+    def _next(self) -> Any:
+        assert self._iterator is not None
+        with self.own_place.reading(self._iterator, self._place.read):
+            return next(self._iterator, END_OF_PASS)
 
     def _open(self) -> None:
         """Begin the pass, and leave out what was read of it before an exception."""
@@ -290,9 +294,3 @@ class PassReader(BoundedBatchCache):
             self._rng = RngState.capture()
         finally:
             outer.restore()
-
-
-def _ended_by_exception(iterator: Iterator[Any]) -> bool:
-    from torch.utils.data.dataloader import _BaseDataLoaderIter
-
-    return isinstance(iterator, types.GeneratorType | _BaseDataLoaderIter)

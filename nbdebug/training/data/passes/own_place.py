@@ -1,0 +1,208 @@
+"""Place of a stream that it keeps in an object which the steps of a training reach too."""
+
+from __future__ import annotations
+
+import gc
+import types
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any, Protocol
+
+from nbdebug.core.contexts import contextmanager
+from nbdebug.model.source_code import globals_of
+from nbdebug.model.state.copying import SIMPLE_TYPES
+from nbdebug.model.state.reachable import reachable
+from nbdebug.model.state.surroundings import Surroundings
+from nbdebug.model.state.values.places import ABSENT, content, fill, put, value_at
+from nbdebug.model.state.values.reached import Bind, Reached
+from nbdebug.model.state.values.records import Records, is_own_object
+
+CONTAINERS = (list, deque, dict, set)
+# Parts that are looked at, items of one container, and iterators within each other.
+MAX_HOLDERS, MAX_ITEMS, MAX_DEPTH = 2_000, 1_000, 8
+# Items of a pass before which it is looked at what reading shares with steps.
+LOOKS = 2
+
+
+class _Holder(Protocol):
+    """Something that code writes into.
+
+    Attributes:
+        moved: names of what reading has written to it so far.
+    """
+
+    moved: set[str]
+
+    def read(self) -> dict[str, Any]:
+        """Return what it holds now, by name."""
+
+    def write(self, values: dict[str, Any]) -> None:
+        """Write some of it back."""
+
+
+class _Attributes:
+    """Attributes of an object of the user's."""
+
+    def __init__(self, held: dict[str, Any]) -> None:
+        self._held, self.moved = held, set[str]()
+
+    def read(self) -> dict[str, Any]:
+        return dict(self._held)
+
+    def write(self, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            put(self._held, name, value)
+
+
+class _Content:
+    """Items of a container, as one list."""
+
+    def __init__(self, held: Any) -> None:
+        self._held, self.moved = held, set[str]()
+
+    def read(self) -> dict[str, Any]:
+        return {"": list(self._held.items() if isinstance(self._held, dict) else self._held)}
+
+    def write(self, values: dict[str, Any]) -> None:
+        self._held.clear()
+        add = self._held.extend if isinstance(self._held, list | deque) else self._held.update
+        add(values[""])
+
+
+class _Variable:
+    """A global variable, or one of the function around."""
+
+    def __init__(self, bind: Bind) -> None:
+        self._bind, self.moved = bind, set[str]()
+
+    def read(self) -> dict[str, Any]:
+        return {"": value_at(self._bind, ABSENT)}
+
+    def write(self, values: dict[str, Any]) -> None:
+        self._bind(values[""])
+
+
+class OwnPlace:
+    """Writes back what reading a stream moves, behind what going back writes.
+
+    Objects that steps reach go back with them, but what was read of a stream stays read.
+
+    Args:
+        items: the stream.
+
+    Attributes:
+        surroundings: what the steps reach; None where nothing goes back.
+    """
+
+    def __init__(self, items: Any) -> None:
+        self._items = items
+        self.surroundings: Surroundings | None = None
+        self._shared: dict[Any, _Holder] = {}
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was moved: the stream begins again."""
+        self._behind: list[tuple[_Holder, dict[str, Any]]] = []
+
+    @contextmanager
+    def reading(self, iterator: Any, number: int) -> Iterator[None]:
+        """Context in which an item is read.
+
+        Args:
+            number: of items of this pass that were read before.
+        """
+        if self.surroundings is None:
+            yield
+            return
+        before: list[tuple[_Holder, dict[str, Any]]] = []
+        # Whatever an object of the user's does here, the stream is read.
+        with suppress(Exception):
+            if number < LOOKS:
+                self._shared = self._found(self.surroundings, iterator) | self._shared
+            before = [(one, one.read()) for one in self._shared.values()]
+        try:
+            yield
+        finally:
+            with suppress(Exception):
+                self._behind = list(self._after(before))
+
+    def restore(self) -> None:
+        """Write what reading moves as it was behind the last item."""
+        for holder, values in self._behind:
+            holder.write(values)
+
+    def _after(
+        self, before: Iterable[tuple[_Holder, dict[str, Any]]]
+    ) -> Iterator[tuple[_Holder, dict[str, Any]]]:
+        for holder, old in before:
+            new = holder.read()
+            names = old.keys() | new.keys()
+            pairs = ((name, old.get(name, ABSENT), new.get(name, ABSENT)) for name in names)
+            holder.moved |= {name for name, one, other in pairs if not _same(one, other)}
+            if holder.moved:
+                yield holder, {name: new.get(name, ABSENT) for name in holder.moved}
+
+    def _found(self, surroundings: Surroundings, iterator: Any) -> dict[Any, _Holder]:
+        of_steps = _holders(surroundings.records())
+        if not of_steps:
+            return {}
+        records = Records()
+        reachable([("data", self._items), *_roots(iterator)], records)
+        of_data = _holders(records.found)
+        return {key: holder for key, holder in of_data.items() if key in of_steps}
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, list | tuple) and type(one) is type(other) and len(one) == len(other):
+        return all(map(_same, one, other))
+    return one is other or (type(one) is type(other) and type(one) in SIMPLE_TYPES and one == other)
+
+
+def _holders(found: Iterable[Reached]) -> dict[Any, _Holder]:
+    """Holders of what code may write into, by identity."""
+    holders: dict[Any, _Holder] = {}
+    waiting: deque[Any] = deque()
+    for one in found:
+        if (key := _key(one.bind)) is not None and one.bind is not None:
+            holders[key] = _Variable(one.bind)
+        waiting.append(one.value)
+    while waiting and len(holders) < MAX_HOLDERS:
+        value = waiting.popleft()
+        if id(value) in holders:
+            continue
+        if type(value) in CONTAINERS:
+            holders[id(value)] = _Content(value)
+            parts = value.values() if isinstance(value, dict) else value
+            waiting += parts if len(value) <= MAX_ITEMS else ()
+        elif is_own_object(value) and isinstance(held := getattr(value, "__dict__", None), dict):
+            holders[id(value)] = _Attributes(held)
+            waiting += held.values()
+    return holders
+
+
+def _key(bind: Bind | None) -> Any:
+    if not isinstance(bind, partial) or not bind.args:
+        return None
+    return id(bind.args[0]), *(one for one in bind.args[1:2] if isinstance(one, str))
+
+
+def _roots(iterator: Any, depth: int = MAX_DEPTH) -> Iterator[Any]:
+    """Names and values that an iterator reads with, and what binds them."""
+    if isinstance(iterator, types.GeneratorType) and iterator.gi_frame is not None:
+        frame = iterator.gi_frame
+        yield from frame.f_locals.items()
+        read, stored = globals_of(frame.f_code)
+        space = frame.f_globals
+        yield from ((name, space[name]) for name in read if name in space)
+        yield from ((n, space.get(n, ABSENT), partial(put, space, n)) for n in stored)
+        for cell in gc.get_referents(iterator):
+            if isinstance(cell, types.CellType):
+                yield "variable", content(cell), partial(fill, cell)
+    inner = gc.get_referents(iterator) if depth and isinstance(iterator, Iterator | tuple) else ()
+    for one in inner:
+        if isinstance(one, types.FunctionType | types.MethodType):
+            yield one.__name__, one
+        elif isinstance(one, Iterator | tuple):
+            yield from _roots(one, depth - 1)
