@@ -83,6 +83,8 @@ class TrainEval(Check):
                 "warning", f"the step puts the model into eval mode: {acting[0]} has no effect",
                 "training mode", "Call model.eval() in validation only, and model.train() after.",
             )  # fmt: skip
+        if context.in_loop:
+            return Outcome("not_applicable", "the loop is in training mode, which it may mind.")
         context.model.eval()
         for batch, words, status in (
             (few, "in eval mode forward raised", "fail"),

@@ -39,7 +39,11 @@ class JointState(MutableMapping[Any, Any]):
                 # The state of an optimizer makes an entry for what is asked for.
                 if parameter in member.state:
                     return member
-                break
+                raise KeyError(parameter)
+        for member in self._members:
+            # One of a layer that was exchanged, which no group has any more.
+            if parameter in member.state:
+                return member
         raise KeyError(parameter)
 
 

@@ -85,9 +85,12 @@ LOOPS: dict[str, Loss] = {
 
 @pytest.mark.parametrize("kind", LOOPS)
 @pytest.mark.parametrize("checks", [(), SLOW], ids=["quick", "slow"])
-def test_no_check_ends_a_loop_that_guards_itself(kind: str, checks: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("batch_size", [8, 50])
+def test_no_check_ends_a_loop_that_guards_itself(
+    kind: str, checks: tuple[str, ...], batch_size: int
+) -> None:
     # An exception in the thread of the loop fails the test.
-    report = watched(checks, model(), (X, CLASS, NUMBER), LOOPS[kind], steps=3)
+    report = watched(checks, model(), (X, CLASS, NUMBER), LOOPS[kind], batch_size, steps=3)
     assert not [result.name for result in report if result.raised]
     assert not [r.name for r in report if "LoopLeft" in r.seen]
 

@@ -82,13 +82,12 @@ class Session(TrainingState):
         super().__init__(model, made, batching, device, Metrics(setup.metrics))
         self.loss_fn, self.step_fn = setup.loss_fn, setup.step_fn
         self.loss_name = "step_fn" if setup.loss_fn is None else "loss_fn"
-        given = (data for data in (setup.train_data, setup.val_data) if isinstance(data, tuple))
-        self._given = [part for data in given for part in data]
+        given = (one for one in (setup.train_data, setup.val_data) if isinstance(one, tuple))
+        self._given = [part for one in given for part in one]
         self.surroundings = Surroundings(
             model, self._functions(setup), self._copied_elsewhere, setup.state, self.loss_name
         )
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
-        self._keep_place(self.sampler)
         self.ready, self.seed = _ready_batches(source, read), setup.seed
         self.rng: SessionRng = SessionRng(setup.seed, device)
         self.source, self.logs = source, dict[str, Any]()
@@ -99,7 +98,7 @@ class Session(TrainingState):
         self.untried, self.validated = True, self.validation is not None
         self._begin_schedule(own, setup.schedule_every)
 
-    def _keep_place(self, sampler: Sampler) -> None:
+    def _keep_place(self, sampler: Any) -> None:
         """Leave a stream where it is when the objects that steps reach go back."""
         if isinstance(sampler, StreamSampler):
             place = sampler.reader.own_place
@@ -149,6 +148,7 @@ class Session(TrainingState):
         """Let a loop of the user's own make the steps, if there is one."""
         self.body: Any = None
         if not isinstance(source, LoopSource):
+            self._keep_place(self.sampler)
             return
         self.body, self.rng = source.body, source.rng
         around, state = self.surroundings, source.body.state
