@@ -12,11 +12,16 @@ from torch.nn import functional
 
 from nbdebug.core.results.checks.check_result import BAD_STATUSES
 from tests.checks.watched import watched
+from tests.draw import crossed
 
 torch.manual_seed(0)
 X = torch.randn(200, 6)
 CLASS, NUMBER = (X[:, 0] > 0).long(), 2 * X[:, 0]
 SLOW = ("sharpness", "one_epoch", "noise_scale")
+# Checks and the size of a batch: a small one goes through the loop whole.
+WAYS: dict[str, tuple[tuple[str, ...], int]] = {
+    "quick, small": ((), 8), "slow": (SLOW, 50), "quick": ((), 50), "slow, small": (SLOW, 8)
+}  # fmt: skip
 Loss = Callable[[nn.Module, Any], torch.Tensor]
 
 
@@ -83,12 +88,10 @@ LOOPS: dict[str, Loss] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", LOOPS)
-@pytest.mark.parametrize("checks", [(), SLOW], ids=["quick", "slow"])
-@pytest.mark.parametrize("batch_size", [8, 50])
-def test_no_check_ends_a_loop_that_guards_itself(
-    kind: str, checks: tuple[str, ...], batch_size: int
-) -> None:
+@pytest.mark.soak
+@pytest.mark.parametrize(("kind", "way"), crossed(LOOPS, list(WAYS)))
+def test_no_check_ends_a_loop_that_guards_itself(kind: str, way: str) -> None:
+    checks, batch_size = WAYS[way]
     # An exception in the thread of the loop fails the test.
     report = watched(checks, model(), (X, CLASS, NUMBER), LOOPS[kind], batch_size, steps=3)
     assert not [result.name for result in report if result.raised]
