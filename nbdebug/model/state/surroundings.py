@@ -84,6 +84,10 @@ class Surroundings:
             records.spaces.append(self._model)
         yield from reachable(roots, records, large or self._written.holds)
 
+    def trained(self) -> set[int]:
+        """Ids of the modules of the model, and of other values with a state that are reached."""
+        return {id(one) for one in (*self._model.modules(), *self.values())}
+
     def records(self) -> list[Reached]:
         """Numbers, containers and objects of the user's that are reached."""
         records = Records()
@@ -192,6 +196,7 @@ class Surroundings:
                 likeness.check(kept, there, place)
                 found[place] = reached, kept
         made = SurroundingsCopy(found, [])
+        made.behind = self.behind
         seen, copier = Records(), RecordCopier(self._elsewhere(), cloned)
         if records and not self.rebinds:
             list(self._reached(seen))

@@ -30,6 +30,7 @@ class Batch:
     the current pass, 1.0 with its last batch (for a stream: 0.0 before).
     `indices` [B] are the indices of the samples; None for a stream.
     `parts` are the batches of a step of several, and `data` is then a tuple of their data.
+    `later` tells the progress once the step is made, where reading on before would change it.
     """
 
     data: Any
@@ -38,6 +39,11 @@ class Batch:
     progress: float
     indices: torch.Tensor | None = None
     parts: tuple[Batch, ...] = ()
+    later: Callable[[], float] | None = None
+
+    def completed(self) -> Batch:
+        """The batch with its progress, behind its step."""
+        return self if self.later is None else replace(self, progress=self.later(), later=None)
 
     @classmethod
     def of(cls, parts: Sequence[Batch]) -> Batch:
@@ -76,7 +82,7 @@ class Batch:
 
     def with_data(self, data: Any) -> Batch:
         """Return the batch with other data."""
-        return Batch(data, self.samples, self.epoch, self.progress, self.indices)
+        return replace(self, data=data, parts=())
 
 
 class Sampler(Protocol):

@@ -89,15 +89,28 @@ class StreamSampler:
             raise DataError(self._why_empty())
         reader.number += len(samples)
         # Samples are read ahead, so that the end of a pass is known with its last batch.
-        _, ends = reader.upcoming(size if self.drop_last else 1)
-        progress = 1.0 if ends else 0.0
+        waits = reader.own_place.is_shared and self.batching.accumulate == 1
+        progress = 0.0 if waits else self._progress()
         with seeded(derived_seed(self.seed, self._drawn)):
             data = samples[0] if self.source.ready else self.source.collate(samples)
         self._drawn += 1
         # The last batch may be asked for again, whatever its size.
         reader.drop_before(last)
         count = self.source.count(data) if self.source.ready else len(samples)
-        return Batch(data, count, self._epoch, progress)
+        later = self._progress_if_read if waits else None
+        return Batch(data, count, self._epoch, progress, later=later)
+
+    def _progress(self) -> float:
+        size = 1 if self.source.ready else self.batching.size
+        _, ends = self.reader.upcoming(size if self.drop_last else 1)
+        return 1.0 if ends else 0.0
+
+    def _progress_if_read(self) -> float:
+        try:
+            return self._progress()
+        except Exception:
+            # The next step reads it again, and shows what it raises.
+            return 0.0
 
     def _why_empty(self) -> str:
         samples = self.source.samples

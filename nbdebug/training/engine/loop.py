@@ -211,7 +211,7 @@ class Loop:
         batch = self._next_batch()
         rest = batch.without_last()
         self.batch = None if rest is None else rest.to(self.session.device)
-        return batch.progress if rest is None else None
+        return batch.completed().progress if rest is None else None
 
     def _guarded_update(self, batch: Batch, watched: bool = False) -> tuple[Batch, Values]:
         """Update the weights; an exception leaves the model as it was.
@@ -246,7 +246,7 @@ class Loop:
         self._retries.clear()
         self.batch = None
         self.last = values[0], values[1]
-        batch = self.body.whole(batch)
+        batch = self.body.whole(batch).completed()
         session.samples += batch.samples
         session.epoch = batch.epoch + batch.progress
         return batch, values

@@ -94,12 +94,13 @@ class OwnPlace:
 
     Attributes:
         surroundings: what the steps reach; None where nothing goes back.
+        is_shared: reading reaches something that steps reach, too, such as the model.
     """
 
     def __init__(self, items: Any) -> None:
         self._items = items
         self.surroundings: Surroundings | None = None
-        self._shared: dict[Any, _Holder] = {}
+        self.is_shared, self._shared = False, dict[Any, _Holder]()
         self.clear()
 
     def clear(self) -> None:
@@ -120,7 +121,7 @@ class OwnPlace:
         # Whatever an object of the user's does here, the stream is read.
         with suppress(Exception):
             if number < LOOKS:
-                self._shared = self._found(self.surroundings, iterator) | self._shared
+                self._look(self.surroundings, iterator)
             before = [(one, one.read()) for one in self._shared.values()]
         try:
             yield
@@ -144,14 +145,15 @@ class OwnPlace:
             if holder.moved:
                 yield holder, {name: new.get(name, ABSENT) for name in holder.moved}
 
-    def _found(self, surroundings: Surroundings, iterator: Any) -> dict[Any, _Holder]:
-        of_steps = _holders(surroundings.records())
-        if not of_steps:
-            return {}
+    def _look(self, surroundings: Surroundings, iterator: Any) -> None:
+        """Find what reading shares with the steps."""
         records = Records()
-        reachable([("data", self._items), *_roots(iterator)], records)
-        of_data = _holders(records.found)
-        return {key: holder for key, holder in of_data.items() if key in of_steps}
+        found = reachable([("data", self._items), *_roots(iterator)], records)
+        of_data, of_steps = _holders(records.found), _holders(surroundings.records())
+        shared = {key: holder for key, holder in of_data.items() if key in of_steps}
+        self._shared = shared | self._shared
+        trained = surroundings.trained()
+        self.is_shared = bool(self._shared) or any(id(one.value) in trained for one in found)
 
 
 def _same(one: Any, other: Any) -> bool:
