@@ -21,7 +21,7 @@ MAX_LOSS = 0.5
 
 @dataclass(frozen=True)
 class Exam:
-    """How well a network reads digits that it was not trained on.
+    """Result of an exam: digits read by a network that was not trained on them.
 
     Attributes:
         accuracy: share of the held-out digits that are read rightly, in eval mode.

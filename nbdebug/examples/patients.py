@@ -24,7 +24,7 @@ class Patient(NamedTuple):
     Attributes:
         fault: name of the sick training.
         steps: number of steps after which the fault shows.
-        level: how hard the fault is to find.
+        level: of difficulty in finding the fault.
     """
 
     fault: str
@@ -58,7 +58,7 @@ def faults() -> tuple[str, ...]:
 
 
 def levels() -> Mapping[str, Level]:
-    """How hard each patient's fault is to find, by letter: the easy ones first."""
+    """Difficulty of finding each patient's fault, by letter: the easy ones first."""
     order = get_args(Level)
     ranked = sorted(PATIENTS, key=lambda letter: order.index(PATIENTS[letter].level))
     return {letter: PATIENTS[letter].level for letter in ranked}
