@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent / "nbdebug"
-# Built from the notebooks.
-ADDED = {"examples/quickstart.ipynb"}
+PROJECT = tomllib.loads((CHECKOUT.parent / "pyproject.toml").read_text(encoding="utf-8"))
+# Notebooks and pages of the docs that a wheel holds besides.
+WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+ADDED = {target.removeprefix("nbdebug/") for target in WHEEL["force-include"].values()}
 STEPS = 20
 
 

@@ -12,7 +12,7 @@ from nbdebug.core.commands.timeline import Undo
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.undo import undo_label
 from nbdebug.dashboard.headline import headline
-from nbdebug.dashboard.tour import TOUR
+from nbdebug.dashboard.tour import Tour
 
 MAX_STEPS = 1_000_000
 RUN_TIP = "Train until paused; starts at once"
@@ -47,11 +47,10 @@ class Toolbar:
         self.help = ipywidgets.ToggleButton(
             description="Help",
             icon="question",
-            tooltip="Show or hide a short tour of the dashboard",
+            tooltip="Show or hide a short tour of the dashboard; its terms open their pages",
             layout=ipywidgets.Layout(width="70px"),
         )
-        self.tour = ipywidgets.HTML(TOUR, layout=ipywidgets.Layout(display="none"))
-        self.tour.add_class("nbd-tour")
+        self.tour = Tour()
         self.help.observe(self._on_help, "value")
         self.run.on_click(self._on_run)
         self.step.on_click(lambda _: ask(Run.name, {self.unit.value: self.count.value}))
@@ -65,14 +64,14 @@ class Toolbar:
             layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center", width="100%"),
         )
         bar.add_class("nbd-toolbar")
-        self.box = ipywidgets.VBox([bar, self.tour], layout=ipywidgets.Layout(width="100%"))
+        self.box = ipywidgets.VBox([bar, self.tour.box], layout=ipywidgets.Layout(width="100%"))
         self.update(Snapshot(), 2)
 
     def _on_run(self, _button: Any) -> None:
         self._ask(Pause.name if self._running else Run.name, {})
 
     def _on_help(self, change: Any) -> None:
-        self.tour.layout.display = "block" if change["new"] else "none"
+        self.tour.show(change["new"])
 
     def _on_reset(self, _button: Any) -> None:
         """Reset at the second click; the first one asks, for a few seconds."""

@@ -18,14 +18,14 @@ def test_a_patient_tells_nothing_until_it_is_diagnosed() -> None:
         assert dbg.findings[0].title == "A change made the loss rise"
 
 
-@pytest.mark.parametrize("letter", ["I", "a", "", None])
+@pytest.mark.parametrize("letter", ["P", "a", "", None])
 def test_a_patient_that_is_not_there_is_refused(letter: str) -> None:
     with pytest.raises(nbd.ArgumentError, match="There is no patient"):
         examples.patient(letter)
 
 
 def test_every_patient_is_a_sick_training_and_each_another_one() -> None:
-    names = [name for name, _ in PATIENTS.values()]
+    names = [one.fault for one in PATIENTS.values()]
     assert set(names) <= set(examples.sick())
     assert len(set(names)) == len(names)
 
@@ -36,6 +36,14 @@ def test_each_patient_has_one_fault_of_those_to_choose_from() -> None:
     right = {letter: [one for one in named if examples.guess(letter, one)] for letter in PATIENTS}
     assert all(len(found) == 1 for found in right.values())
     assert sorted(found[0] for found in right.values()) == list(named)
+
+
+def test_patients_are_listed_from_easy_to_hard() -> None:
+    levels = list(examples.levels().values())
+    assert set(examples.levels()) == set(PATIENTS)
+    ranks = [("easy", "medium", "hard").index(level) for level in levels]
+    assert ranks == sorted(ranks)
+    assert len(set(ranks)) == 3
 
 
 @pytest.mark.parametrize("letter", PATIENTS)

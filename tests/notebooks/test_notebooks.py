@@ -314,3 +314,24 @@ def test_inside_shows_a_dead_layer_and_where_a_word_looks() -> None:
     picture = outputs(notebook, "picture")[0]["data"]["text/html"]
     assert picture.count('class="nbd-part') == 11
     assert "2.conv1 Conv2d" in picture
+
+
+@pytest.mark.slow
+@executed("11_exercises")
+def test_exercises_wait_for_the_reader_and_the_answers_cure_them() -> None:
+    notebook = execute(FOLDER / "11_exercises.ipynb")
+
+    answers = {
+        "one": "a sample with NaN or Inf", "two": "learning rate far too large",
+        "three": "a schedule of epochs at every step", "four": "raw outputs in nll_loss",
+        "five": "dead layer", "six": "dropout of 0.85", "seven": "large weights",
+    }  # fmt: skip
+    known = printed(notebook, "faults")
+    for cell, fault in answers.items():
+        assert "application/vnd.jupyter.widget-view+json" in str(outputs(notebook, cell))
+        assert repr(fault) in known
+        assert printed(notebook, f"{cell}-guess") == "False"
+        assert printed(notebook, f"{cell}-cure").startswith("not passed: ")
+        told, *_, verdict = printed(notebook, f"{cell}-answer").splitlines()
+        assert told.startswith(f"{fault}: ")
+        assert verdict.startswith("passed: ")

@@ -30,6 +30,14 @@ def test_conda_is_asked_for_python_pip_and_torch_without_cuda() -> None:
     assert asked_of_conda()["python"] == "=3.11"
 
 
+def test_the_same_file_makes_the_environment_that_the_docs_activate() -> None:
+    environment = yaml.safe_load((BINDER / "environment.yml").read_text())
+    start = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+
+    assert "\nconda env create -f binder/environment.yml\n" in start
+    assert f"\nconda activate {environment['name']}\n" in start
+
+
 def test_condas_torch_is_the_one_that_the_package_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
