@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
@@ -162,8 +163,8 @@ def _source(data: Any, dtype: torch.dtype, name: str, count: CountSamples) -> So
         return _from_loader(data, name, count)
     if isinstance(data, IterableDataset):
         return StreamSource(data, default_collate, begin_pass=begin_epoch(data))
-    if isinstance(data, list) and data and all(map(_is_ready_batch, data)):
-        return _from_batches(data, name, count)
+    if isinstance(data, list | deque) and data and all(map(_is_ready_batch, data)):
+        return _from_batches(data if isinstance(data, list) else list(data), name, count)
     if isinstance(data, tuple | list):
         return _from_arrays(data, dtype, name)
     if not (_is_array(data) or isinstance(data, str | bytes | Mapping | Set)):

@@ -101,8 +101,8 @@ class Session(TrainingState):
     def _keep_place(self, sampler: Any) -> None:
         """Leave a stream where it is when the objects that steps reach go back."""
         if isinstance(sampler, StreamSampler):
-            place = sampler.reader.own_place
-            place.surroundings, self.surroundings.behind = self.surroundings, place.restore
+            sampler.reader.own_place.surroundings = self.surroundings
+            self.surroundings.behind = sampler.reader.restore_place
 
     def _functions(self, setup: Setup) -> dict[str, Any]:
         """Functions of the user's, by name."""

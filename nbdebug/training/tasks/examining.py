@@ -29,6 +29,12 @@ from nbdebug.training.tasks.model_summary import summarize
 from nbdebug.training.tasks.trials.fork import fork
 from nbdebug.training.tasks.worst_samples import worst_samples
 
+STEERED = "The range test has read the next batches"
+STEERED_TEXT = (
+    "train_data reads what the steps change, such as the model, and cannot be read twice. The next "
+    "{} batches of training are those that the range test read, as its steps made them."
+)
+
 
 class RangeTestHandler(Handler[RunLrRangeTest]):
     """Handler that sweeps the learning rate."""
@@ -37,7 +43,11 @@ class RangeTestHandler(Handler[RunLrRangeTest]):
     failed = "The learning-rate range test failed"
 
     def handle(self, command: RunLrRangeTest, progress: TaskProgress) -> LrRangeTest:
-        return self.training.publish(sweep(self.training.loop, command, progress))
+        session = self.training.session
+        found = sweep(self.training.loop, command, progress)
+        if getattr(session.sampler, "is_steered", False):
+            self.training.notify("warning", STEERED, STEERED_TEXT.format(found.loss.size))
+        return self.training.publish(found)
 
 
 class RunChecksHandler(Handler[RunChecks]):

@@ -1,10 +1,14 @@
 """Streams that keep their place in something that the steps reach, too."""
 
+import heapq
 import itertools
+import random
 import types
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -229,7 +233,184 @@ def test_what_steps_count_goes_back() -> None:
 
     with nbd.Debugger(net, trainer.batches(), step_fn=step_fn, runs=None) as dbg:
         dbg.run(steps=12)
-        place = trainer.position
+        assert (trainer.counted, trainer.position) == (12, 13)
         dbg.rewind(5)
-        assert trainer.counted == 5
-        assert trainer.position >= place
+        # The next batch is read behind a step, so that its end of the pass is known.
+        assert (trainer.counted, trainer.position) == (5, 6)
+
+
+# Streams that steps steer
+
+
+class Steered:
+    """A stream, a step, and what they share."""
+
+    def __init__(self) -> None:
+        self.net, self.log = nn.Linear(4, 1), list[Any]()
+
+    def loss(self, batch: torch.Tensor) -> torch.Tensor:
+        loss: torch.Tensor = (self.net(batch) - batch.sum(1, keepdim=True)).square().mean()
+        return loss
+
+    def stream(self) -> Iterator[torch.Tensor]:
+        raise NotImplementedError
+
+    def step(self, batch: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class Curriculum(Steered):
+    """Batches that get harder as the loss falls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level, self.at = 1.0, 0
+
+    def stream(self) -> Iterator[torch.Tensor]:
+        while True:
+            self.at += 1
+            yield self.level * BATCHES[self.at % len(BATCHES)]
+
+    def step(self, batch: torch.Tensor) -> torch.Tensor:
+        loss = self.loss(batch)
+        self.level = 1 + 1 / (1 + loss.item())
+        return loss
+
+
+class Priorities(Steered):
+    """Batches drawn by their last losses, with a generator of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights, self.random, self.now = [1.0] * len(BATCHES), random.Random(0), 0
+
+    def stream(self) -> Iterator[torch.Tensor]:
+        while True:
+            self.now = self.random.choices(range(len(BATCHES)), self.weights)[0]
+            yield BATCHES[self.now]
+
+    def step(self, batch: torch.Tensor) -> torch.Tensor:
+        loss = self.loss(batch)
+        self.weights[self.now] = loss.item() + 0.01
+        self.log.append(self.now)
+        return loss
+
+
+class HardOnes(Steered):
+    """Batches of a large loss come again, from a heap that a step fills."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heap = list[tuple[float, int]]()
+        self.at = self.now = 0
+
+    def stream(self) -> Iterator[torch.Tensor]:
+        while True:
+            if len(self.heap) > 3:
+                self.now = heapq.heappop(self.heap)[1]
+            else:
+                self.now, self.at = self.at % len(BATCHES), self.at + 1
+            yield BATCHES[self.now]
+
+    def step(self, batch: torch.Tensor) -> torch.Tensor:
+        loss = self.loss(batch)
+        if loss.item() > 1:
+            heapq.heappush(self.heap, (-loss.item(), self.now))
+        return loss
+
+
+class Buffer(Steered):
+    """A buffer of samples that the policy itself collects."""
+
+    def stream(self) -> Iterator[torch.Tensor]:
+        state = torch.ones(1, 4)
+        while True:
+            with torch.no_grad():
+                rows = []
+                for _ in range(8):
+                    state = torch.tanh(0.5 * state + self.net(state))
+                    rows.append(state)
+            yield torch.cat(rows)
+
+    def step(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.loss(batch)
+
+
+STEERED: dict[str, type[Steered]] = {
+    "a curriculum": Curriculum, "priorities": Priorities, "hard ones": HardOnes, "a policy": Buffer
+}  # fmt: skip
+
+
+def made(kind: type[Steered]) -> tuple[Steered, torch.optim.Optimizer]:
+    torch.manual_seed(1)
+    steered = kind()
+    return steered, torch.optim.SGD(steered.net.parameters(), lr=0.02)
+
+
+def bare(kind: type[Steered]) -> tuple[list[float], torch.Tensor, list[Any]]:
+    steered, optimizer = made(kind)
+    losses = []
+    for batch in itertools.islice(steered.stream(), 30):
+        loss = steered.step(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, steered.net.weight.detach(), steered.log
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("kind", "verb"), crossed(STEERED, ["none", *VERBS]))
+def test_a_stream_that_steps_steer_is_read_as_in_a_bare_loop(kind: str, verb: str) -> None:
+    steered, optimizer = made(STEERED[kind])
+    with nbd.Debugger(
+        steered.net, steered.stream(), step_fn=lambda _, batch: steered.step(batch),
+        optimizer=optimizer, runs=None,
+    ) as dbg:  # fmt: skip
+        dbg.run(steps=12)
+        if verb != "none":
+            with suppress(nbd.NbdebugError):
+                VERBS[verb](dbg)
+        dbg.run(steps=30 - dbg.history.status.step)
+        losses = dbg.history.frame("loss")["loss"].tolist()
+        told = [one.title for one in dbg.history.notices]
+    expected = bare(STEERED[kind])
+    if "The range test has read the next batches" in told:
+        assert verb == "a range test"
+        assert losses[:12] == expected[0][:12]
+        return
+    assert losses == expected[0]
+    assert torch.equal(steered.net.weight, expected[1])
+    assert steered.log == expected[2]
+
+
+def test_training_goes_on_from_a_file_with_the_next_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def begin() -> tuple[Trainer, dict[str, Any], list[float]]:
+        torch.manual_seed(1)
+        trainer, given, net = Trainer(), list[float](), nn.Linear(4, 1)
+
+        def step_fn(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+            trainer.count()
+            given.append(batch.sum().item())
+            loss: torch.Tensor = model(batch).square().mean()
+            return loss
+
+        setup = {
+            "model": net, "train_data": trainer.batches(), "step_fn": step_fn, "runs": None,
+            "optimizer": torch.optim.SGD(net.parameters(), lr=0.05),
+        }  # fmt: skip
+        return trainer, setup, given
+
+    _, setup, _ = begin()
+    with nbd.Debugger(**setup, name="placed") as dbg:
+        dbg.run(steps=13)
+    trainer, setup, given = begin()
+    with nbd.Debugger.resume("placed", **setup) as dbg:
+        given.clear()
+        dbg.run(steps=5)
+    assert given[-5:] == [one.sum().item() for one in BATCHES[13:18]]
+    assert trainer.counted == 18

@@ -18,6 +18,14 @@ from nbdebug.training.data.passes.held_state import HeldState
 KEPT_MARKS = 4
 
 
+OTHER_ORDER = (
+    "The {} of the data does not give the same order as before when it is read again{}: training "
+    "cannot go on from the checkpoint. Make the data again, as at the beginning of the training. "
+    "An order repeats itself if it comes from generators with a fixed seed, or from the global "
+    "ones, which are seeded for each pass."
+)
+
+
 class Place(NamedTuple):
     """Number of a pass, of the next item in it, and the fingerprint of the items before."""
 
@@ -27,11 +35,12 @@ class Place(NamedTuple):
 
 
 class CachedItem(NamedTuple):
-    """An item, its bytes, and the place before it."""
+    """An item, its bytes, the place before it, and what reading it has moved."""
 
     item: Any
     size: int
     place: Place
+    left: Any = ()
 
 
 class Mark(NamedTuple):

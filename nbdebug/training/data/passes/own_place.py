@@ -12,10 +12,21 @@ from typing import Any, Protocol
 
 from nbdebug.core.contexts import contextmanager
 from nbdebug.model.source_code import globals_of
-from nbdebug.model.state.copying import SIMPLE_TYPES
+from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.model.state.copying import SIMPLE_TYPES, cloned
 from nbdebug.model.state.reachable import reachable
 from nbdebug.model.state.surroundings import Surroundings
-from nbdebug.model.state.values.places import ABSENT, content, fill, put, value_at
+from nbdebug.model.state.values.copier import ValueCopier
+from nbdebug.model.state.values.kept import Kept
+from nbdebug.model.state.values.places import (
+    ABSENT,
+    GENERATOR_TYPES,
+    content,
+    fill,
+    put,
+    value_at,
+)
+from nbdebug.model.state.values.plain import PlainWriter
 from nbdebug.model.state.values.reached import Bind, Reached
 from nbdebug.model.state.values.records import Records, is_own_object
 
@@ -40,6 +51,10 @@ class _Holder(Protocol):
 
     def write(self, values: dict[str, Any]) -> None:
         """Write some of it back."""
+
+
+# What some hold, by name.
+Left = list[tuple[_Holder, dict[str, Any]]]
 
 
 class _Attributes:
@@ -84,8 +99,21 @@ class _Variable:
         self._bind(values[""])
 
 
+class _Generator:
+    """A random number generator."""
+
+    def __init__(self, held: Any) -> None:
+        self._held, self.moved = held, set[str]()
+
+    def read(self) -> dict[str, Any]:
+        return {"": ValueCopier((), cloned).keep(self._held, "")}
+
+    def write(self, values: dict[str, Any]) -> None:
+        values[""].restored(self._held, {})
+
+
 class OwnPlace:
-    """Writes back what reading a stream moves, behind what going back writes.
+    """Writes what reading an item has moved when that is given again.
 
     Objects that steps reach go back with them, but what was read of a stream stays read.
 
@@ -93,6 +121,7 @@ class OwnPlace:
         items: the stream.
 
     Attributes:
+        left: what reading has moved, as it was behind the last item.
         surroundings: what the steps reach; None where nothing goes back.
         is_shared: reading reaches something that steps reach, too, such as the model.
     """
@@ -105,7 +134,7 @@ class OwnPlace:
 
     def clear(self) -> None:
         """Forget what was moved: the stream begins again."""
-        self._behind: list[tuple[_Holder, dict[str, Any]]] = []
+        self.left: Left = []
 
     @contextmanager
     def reading(self, iterator: Any, number: int) -> Iterator[None]:
@@ -117,7 +146,7 @@ class OwnPlace:
         if self.surroundings is None:
             yield
             return
-        before: list[tuple[_Holder, dict[str, Any]]] = []
+        before: Left = []
         # Whatever an object of the user's does here, the stream is read.
         with suppress(Exception):
             if number < LOOKS:
@@ -127,16 +156,15 @@ class OwnPlace:
             yield
         finally:
             with suppress(Exception):
-                self._behind = list(self._after(before))
+                self.left = list(self._after(before))
 
-    def restore(self) -> None:
-        """Write what reading moves as it was behind the last item."""
-        for holder, values in self._behind:
-            holder.write(values)
+    def write(self, left: Left) -> None:
+        """Write what reading moves as it was behind an item."""
+        for holder, values in left:
+            with suppress(Exception):
+                holder.write(values)
 
-    def _after(
-        self, before: Iterable[tuple[_Holder, dict[str, Any]]]
-    ) -> Iterator[tuple[_Holder, dict[str, Any]]]:
+    def _after(self, before: Left) -> Iterator[tuple[_Holder, dict[str, Any]]]:
         for holder, old in before:
             new = holder.read()
             names = old.keys() | new.keys()
@@ -151,14 +179,17 @@ class OwnPlace:
         found = reachable([("data", self._items), *_roots(iterator)], records)
         of_data, of_steps = _holders(records.found), _holders(surroundings.records())
         shared = {key: holder for key, holder in of_data.items() if key in of_steps}
-        self._shared = shared | self._shared
         trained = surroundings.trained()
-        self.is_shared = bool(self._shared) or any(id(one.value) in trained for one in found)
+        both = [one.value for one in found if id(one.value) in trained]
+        shared |= {id(one): _Generator(one) for one in both if isinstance(one, GENERATOR_TYPES)}
+        self._shared, self.is_shared = shared | self._shared, bool(shared or both)
 
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple) and type(one) is type(other) and len(one) == len(other):
         return all(map(_same, one, other))
+    if isinstance(one, Kept) and isinstance(other, Kept):
+        return bitwise_equal(*(PlainWriter().plain(kept) for kept in (one, other)))
     return one is other or (type(one) is type(other) and type(one) in SIMPLE_TYPES and one == other)
 
 

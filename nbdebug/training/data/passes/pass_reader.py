@@ -18,6 +18,7 @@ from nbdebug.errors import DataError
 from nbdebug.model.state.model_state import RngState
 from nbdebug.training.data.batch import BoundedBatchCache, bytes_in
 from nbdebug.training.data.passes.bookmark import (
+    OTHER_ORDER,
     CachedItem,
     Mark,
     Marks,
@@ -75,6 +76,8 @@ class PassReader(BoundedBatchCache):
         # Items from `_first` on; END_OF_PASS marks the end of a pass.
         self._kept: deque[CachedItem] = deque()
         self._first, self.number, self._bytes = number, number, 0
+        # Items before it are given again.
+        self._again = 0
         # Behind the last item that was read.
         self._place = place
         self._state_due = 0.0
@@ -119,7 +122,7 @@ class PassReader(BoundedBatchCache):
         if bookmark is not None:
             self._resume(bookmark)
         elif number in self.cached:
-            self.number = number
+            self.number, self._again = number, self.cached[-1]
         elif self._resumed is not None and number == self._resumed[0]["item"]:
             self._resume(self._resumed[0])
         elif self._resumed is not None and number == 0:
@@ -128,6 +131,11 @@ class PassReader(BoundedBatchCache):
         else:
             return False
         return True
+
+    def restore_place(self) -> None:
+        """Write what reading has moved, unless the next item is given again and brings it."""
+        if self.number == self.cached[-1]:
+            self.own_place.write(self.own_place.left)
 
     def prepare_resume(self) -> str:
         """Copy the state of the iterable before each pass from now on, for `bookmark`.
@@ -182,13 +190,7 @@ class PassReader(BoundedBatchCache):
                     return
             before.restore()
         vars(self).update(here)
-        raise DataError(
-            f"The {type(self._items).__name__} of the data does not give the same order as before "
-            f"when it is read again{reasons}: training cannot go on from the checkpoint. Make the "
-            "data again, as at the beginning of the training. An order repeats itself if it "
-            "comes from generators with a fixed seed, or from the global ones, which are seeded "
-            "for each pass."
-        )
+        raise DataError(OTHER_ORDER.format(type(self._items).__name__, reasons))
 
     def _read_to(self, target: Place, mark: Any) -> None:
         """Read from a mark to a place, or past it if it is not found."""
@@ -211,10 +213,14 @@ class PassReader(BoundedBatchCache):
             if self._resumable and self._iterator is not None and not self._failed:
                 self._copy_state()
             place = self._place
-            item = self._read()
-            self._kept.append(CachedItem(item, bytes_in(item), place))
-            self._bytes += self._kept[-1].size
+            self._keep(self._read(), place)
+        elif number < self._again:
+            self.own_place.write(self._kept[index].left)
         return self._kept[index].item
+
+    def _keep(self, item: Any, place: Place) -> None:
+        self._kept.append(CachedItem(item, bytes_in(item), place, self.own_place.left))
+        self._bytes += self._kept[-1].size
 
     def _copy_state(self) -> None:
         """Mark the place with the state dict that the data offers, every few seconds."""
@@ -240,8 +246,7 @@ class PassReader(BoundedBatchCache):
             raise
         self._failed = False
         if item is END_OF_PASS:
-            self.close()
-            self._place = Place(self._place.number + 1)
+            self._close_pass()
         else:
             number, read, before = self._place
             self._place = Place(number, read + 1, fingerprint(item, before))
@@ -268,7 +273,8 @@ class PassReader(BoundedBatchCache):
             if found < 0:
                 break
         if found != before:
-            self._end_pass()
+            self._keep(END_OF_PASS, self._place)
+            self._close_pass()
             raise DataError(
                 "The data is a stream that was ended by an exception, and that does not give "
                 "the same samples when it is read again: the rest of this pass is left out. "
@@ -277,9 +283,7 @@ class PassReader(BoundedBatchCache):
         self._iterator, self._failed = iterator, False
         self._state_due = time.monotonic() + STATE_SECONDS
 
-    def _end_pass(self) -> None:
-        self._kept.append(CachedItem(END_OF_PASS, bytes_in(END_OF_PASS), self._place))
-        self._bytes += self._kept[-1].size
+    def _close_pass(self) -> None:
         self.close()
         self._place = Place(self._place.number + 1)
 
