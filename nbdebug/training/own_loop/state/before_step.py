@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.module.parts import Structure
+from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import MISSING, Done, Kept
@@ -58,6 +60,7 @@ class BeforeStep:
             self._gradients = GradientCopies(held)
         scaler = session.scaler
         self._scale = scaler.state_dict() if scaler is not None and stops else None
+        self._scalers = list(_scalers(session)) if stops else []
         self._around = session.surroundings.capture_records() if stops else None
         self._structure = Structure(session.model, session.optimizer) if stops else None
         self._versions = _versions(session) if stops else {}
@@ -81,6 +84,8 @@ class BeforeStep:
             stop.restore()
         if self._session.scaler is not None and self._scale is not None:
             self._session.scaler.load_state_dict(self._scale)
+        for one, kept in self._scalers:
+            kept.restored(one, {})
         if self._structure is not None:
             self._structure.restore()
         if self._around is not None:
@@ -113,6 +118,13 @@ def _versions(session: Session) -> dict[int, int]:
     return {
         id(one): one._version for one in held if id(one) not in passing and not one.is_inference()
     }
+
+
+def _scalers(session: Session) -> Iterator[tuple[Any, Kept]]:
+    """Scalers of the loop's own, and copies of them."""
+    for one in session.surroundings.values():
+        if isinstance(one, torch.amp.GradScaler) and one is not session.scaler:
+            yield one, ValueCopier((), cloned).keep(one, "scaler")
 
 
 def _options(optimizer: torch.optim.Optimizer) -> list[tuple[dict[str, Any], dict[str, Kept]]]:
