@@ -122,7 +122,8 @@ class _Walk:
                     self._found.append(Reached(place, value, bind))
                 self._classes(value)
             elif isinstance(value, DATA_TYPES):
-                continue
+                # Its functions read data, but its class may hold what a step writes into.
+                self._class(type(value), functions=False)
             elif isinstance(value, types.FunctionType):
                 self._function(place, value)
             elif isinstance(value, types.MethodType):
@@ -175,13 +176,13 @@ class _Walk:
         for place, hook in hooks_of(value):
             self.enter(place, hook)
 
-    def _class(self, kind: type) -> None:
+    def _class(self, kind: type, functions: bool = True) -> None:
         for one in () if is_of_library(kind) else kind.__mro__:
             for name, member in () if is_of_library(one) else list(vars(one).items()):
-                functions = functions_in(member)
-                for function in functions:
+                found = functions_in(member)
+                for function in found if functions else ():
                     self.enter(f"{one.__name__}.{name}", function)
-                if not (functions or name.startswith("__")):
+                if not (found or name.startswith("__")):
                     self._see(f"{one.__name__}.{name}", member, partial(set_in_class, one, name))
             self._see_space(one)
 
