@@ -26,6 +26,7 @@ HOOK_ATTRIBUTES = (
     "_state_dict_hooks",
     "_load_state_dict_pre_hooks",
 )
+GLOBAL_RANDOM = "the random numbers"
 HANDLED_ATTRIBUTES = (*HOOK_ATTRIBUTES, "_parameters", "_buffers", "_modules", "training")
 
 
@@ -74,16 +75,18 @@ class StateGuard:
         """Place and type of parts of the model that may have a state and cannot be copied."""
         return self._model.weights.attributes.uncopied
 
-    def moved(self, loose: bool = True) -> tuple[str, ...]:
+    def moved(self, loose: bool = True, shared: bool = True) -> tuple[str, ...]:
         """Names of the parts that changed since the copy was taken; empty if none did.
 
         Args:
             loose: False leaves out variables of a loop that its next batch binds again.
+            shared: False leaves out the global random generators, from which a cell may draw.
         """
         now = self._current()
         found = [
-            name for name, value in self._copies.items() if not bitwise_equal(now[name], value)
-        ]
+            name for name, value in self._copies.items()
+            if (shared or name != GLOBAL_RANDOM) and not bitwise_equal(now[name], value)
+        ]  # fmt: skip
         if not self._surroundings.equals(self._session.surroundings.capture(), loose=loose):
             found.append("what loss_fn and step_fn reach")
         return tuple(found)
@@ -157,7 +160,7 @@ class StateGuard:
             "the schedule": [s.state_dict() for s in session.schedule.schedulers],
             "the scaler": None if session.scaler is None else session.scaler.state_dict(),
             "the attributes of modules": Attributes.capture(model, cloned).plain(identities=True),
-            "the random numbers": [rng.python, rng.numpy, rng.cpu, list(rng.cuda)],
+            GLOBAL_RANDOM: [rng.python, rng.numpy, rng.cpu, list(rng.cuda)],
             "the session's random numbers": session.rng.position(),
             "the order of data": session.sampler.position(),
         }

@@ -46,7 +46,7 @@ def measure_paused(training: Training, name: str) -> None:
         training.history.add_histograms(histograms)
     finally:
         guard.restore()
-        left = guard.moved()
+        left = guard.moved(shared=False)
     if left:
         title = "A measurement while paused changed the training"
         text = f"It changed {', '.join(left)} and could not restore it: press Reset or rewind."

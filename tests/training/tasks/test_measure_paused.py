@@ -13,6 +13,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.core.commands.running import WatchProbe
+from nbdebug.training.engine.state_guard import StateGuard
 from tests.inside import queue_of
 from tests.problems import blobs, images, same_weights, tiny_cnn, tiny_mlp
 from tests.training.stateful_models import CLASSES, FEATURES, STATES, iterator_model
@@ -162,3 +163,20 @@ def test_what_the_users_code_raises_becomes_a_message() -> None:
         broken.clear()
         dbg.run(steps=3)
         assert dbg.history.status.step == 6
+
+
+def test_a_cell_that_draws_random_numbers_meanwhile_is_no_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    restore = StateGuard.restore
+
+    def then_draw(guard: StateGuard) -> None:
+        restore(guard)
+        # As a cell in the main thread may do at any time.
+        torch.rand(3), np.random.rand(), random.random()
+
+    with nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss()) as dbg:
+        dbg.run(steps=3)
+        monkeypatch.setattr(StateGuard, "restore", then_draw)
+        look(dbg)
+        assert not [one.title for one in dbg.history.notices if one.severity == "error"]
