@@ -38,6 +38,7 @@ class Surroundings:
         training: name of the function that trains; the others only judge.
 
     Attributes:
+        others: returns objects that another thread trains, which are left alone.
         more: returns more names and values from which the search begins, and what binds them.
         more_records: returns more copies of records, and what binds them.
         behind: is called when copies were written back.
@@ -55,6 +56,7 @@ class Surroundings:
     ) -> None:
         self._model, self._functions, self._skip = model, dict(functions), skip
         self._state = dict(state or {})
+        self.others: Callable[[], Iterable[object]] = lambda: ()
         self.more: Callable[[], Iterable[Root]] = lambda: ()
         self.more_records: Callable[[], Iterable[tuple[Kept, Bind]]] = lambda: ()
         self.behind: Callable[[], None] = lambda: None
@@ -71,7 +73,8 @@ class Surroundings:
 
     def reached(self) -> list[Reached]:
         """Values with a state that are reached, with their names and what binds them."""
-        return list(self._reached())
+        others = set(map(id, self.others()))
+        return [one for one in self._reached() if id(one.value) not in others]
 
     def _reached(
         self, records: Records | None = None, large: Wanted | None = None
@@ -133,7 +136,7 @@ class Surroundings:
 
     def _elsewhere(self) -> set[int]:
         """Ids of what is copied elsewhere."""
-        return registered(self._model) | {id(one) for one in self._skip()}
+        return registered(self._model) | {id(one) for one in (*self._skip(), *self.others())}
 
     def _copied(self, copier: ValueCopier, reached: Iterable[Reached]) -> SurroundingsCopy:
         kept: dict[str, tuple[Reached, Kept]] = {}

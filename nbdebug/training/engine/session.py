@@ -19,6 +19,7 @@ from nbdebug.model.optimizers import Optimizers
 from nbdebug.model.schedule.beside import STEPPED_BY_LOOP, names, outermost
 from nbdebug.model.schedule.live import Schedule
 from nbdebug.model.schedule.unit import ask_for_unit, own_scheduler
+from nbdebug.model.state.other_threads import of_other_trainings
 from nbdebug.model.state.random_numbers.session_rng import SessionRng
 from nbdebug.model.state.surroundings import Surroundings
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
@@ -152,6 +153,7 @@ class Session(TrainingState):
             return
         self.body, self.rng = source.body, source.rng
         around, state = self.surroundings, source.body.state
+        around.others = lambda: of_other_trainings(self.optimizers.all, state.held)
         around.more, around.more_records, around.rebinds = state.roots, state.counts, True
         self.loop_schedulers = self._schedulers_of_loop
         self.unavailable = {**self.unavailable, **source.body.unavailable}

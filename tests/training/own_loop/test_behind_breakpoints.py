@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -132,3 +133,44 @@ def test_it_is_done_once(source: str, body: str) -> None:
     plain = trained(source, body)
     for at in (1, 12):
         assert same(trained(source, body, at), plain), at
+
+
+def test_a_breakpoint_after_a_layer_was_exchanged_under_several_optimizers() -> None:
+    def trained(watched: bool) -> list[Any]:
+        torch.manual_seed(0)
+        maker, judge = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 6)), nn.Linear(6, 1)
+        first = torch.optim.Adam(maker.parameters(), 1e-3)
+        second = torch.optim.Adam(judge.parameters(), 1e-3)
+        data = list(torch.randn(64, 6).split(8))
+
+        def update(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        def loop(epochs: Any, batches: Any) -> None:
+            for epoch in epochs(3):
+                if epoch == 1:
+                    # The state of the old parameters stays in the optimizer.
+                    maker[2] = nn.Linear(8, 6)
+                    first.param_groups[0]["params"] = list(maker.parameters())
+                for x in batches(data):
+                    made = maker(torch.randn(8, 4))
+                    update(second, judge(made.detach()).mean() - judge(x).mean())
+                    update(first, -judge(made).mean())
+
+        if not watched:
+            loop(range, iter)
+        else:
+            models, optimizers = {"maker": maker, "judge": judge}, {"maker": first, "judge": second}
+            with nbd.watch(models, optimizers, runs=None) as dbg:
+                dbg.break_when("step >= 13")
+                dbg.run(lambda: loop(dbg.epochs, dbg.batches))
+                assert dbg.wait(60)
+                assert dbg.history.status.step >= 12
+                dbg.clear_breakpoints()
+                with suppress(nbd.LoopLeft):
+                    dbg.run(steps=1000)
+        return [p.tolist() for net in (maker, judge) for p in net.parameters()]
+
+    assert trained(watched=True) == trained(watched=False)

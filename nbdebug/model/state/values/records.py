@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset, WeightedRandomSa
 
 from nbdebug.model.source_code import is_of_library
 from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, is_plain
-from nbdebug.model.state.shared_queues import is_shared
+from nbdebug.model.state.other_threads import is_shared
 from nbdebug.model.state.values.copier import (
     CONSTANT_TYPES,
     CONTAINER_TYPES,

@@ -122,6 +122,10 @@ class LoopState:
         frames = self._frames()
         return [] if frames is None else list(self._roots(frames))
 
+    def held(self) -> list[Any]:
+        """Values of the functions of the loop."""
+        return [root[1] for root in self.roots()]
+
     def counts(self) -> list[tuple[Kept, Bind]]:
         """Numbers of the `enumerate` objects that count the batches of the pass."""
         found = tuple(index_of(one) for one in self._counting())

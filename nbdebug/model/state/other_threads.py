@@ -1,4 +1,4 @@
-"""Queues that another thread uses too, which goes on while training waits."""
+"""Objects that another thread uses, which goes on while training waits."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import sys
 import threading
 import types
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import FrameType
 from typing import Any
+
+import torch
+from torch import nn
 
 from nbdebug.core.attributes import attribute
 from nbdebug.model.source_code import is_of_library
@@ -24,6 +27,32 @@ def is_shared(value: queue.Queue[Any]) -> bool:
     frames = sys._current_frames()
     others = (frames.get(one.ident or 0) for one in threading.enumerate())
     return any(_holds(_values(list(_stack(frame))), value) for frame in others)
+
+
+def of_other_trainings(
+    ours: Iterable[object], used: Callable[[], Iterable[object]]
+) -> Iterator[object]:
+    """Networks, optimizers and containers of threads of the user's that train something else.
+
+    Going back would take them from under a thread that goes on.
+
+    Args:
+        ours: optimizers of this training.
+        used: gives what its own loop uses: containers among it are not theirs.
+    """
+    frames, main = sys._current_frames(), threading.main_thread()
+    known = set(map(id, ours))
+    for thread in threading.enumerate():
+        if thread in (main, threading.current_thread()):
+            continue
+        values = list(_values(list(_stack(frames.get(thread.ident or 0)))))
+        optimizers = [one for one in values if isinstance(one, torch.optim.Optimizer)]
+        if optimizers and not known.intersection(map(id, optimizers)):
+            yield from optimizers
+            yield from (one for one in values if isinstance(one, nn.Module))
+            mine = set(map(id, used()))
+            parts = (one for one in values if isinstance(one, list | dict | set | deque))
+            yield from (one for one in parts if id(one) not in mine)
 
 
 def _stack(frame: FrameType | None) -> Iterator[FrameType]:
