@@ -51,7 +51,7 @@ def test_buckets_are_what_numpy_computes(
             found = (buckets.minimum, buckets.maximum, buckets.last, buckets.count)
             assert_same([one[place, column] for one in found], [low, high, last, count])
             if np.isfinite(mean):
-                # Numbers as large as these round a small one away, in whatever order they are added.
+                # Beside numbers as large as these a small one is rounded away.
                 rounding = 1e-9 * max(1.0, abs(low), abs(high))
                 np.testing.assert_allclose(
                     buckets.mean[place, column], mean, atol=rounding, rtol=1e-9
