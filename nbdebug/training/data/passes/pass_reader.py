@@ -30,9 +30,9 @@ from nbdebug.training.data.passes.bookmark import (
 )
 from nbdebug.training.data.passes.fingerprint import fingerprint
 from nbdebug.training.data.passes.held_state import HeldState
-from nbdebug.training.data.passes.own_place import OwnPlace
 from nbdebug.training.data.passes.system_draws import system_draws
 from nbdebug.training.data.seeding import derived_seed, seed_all
+from nbdebug.training.data.streams.own_place import OwnPlace
 
 END_OF_PASS = object()
 # Iterators that an exception ends.

@@ -1,0 +1,1 @@
+"""Streams that share objects with the steps of a training."""
