@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -123,8 +124,13 @@ def _nonfinite_value(module: nn.Module, of: str = "") -> str | None:
 
 
 def eager(model: nn.Module) -> AbstractContextManager[Any]:
-    """Context in which a compiled model runs uncompiled: compiled code skips hooks."""
-    if any(is_compiled(module) for module in model.modules()):
+    """Context in which compiled code runs uncompiled: it skips hooks, and trips over modes.
+
+    A loop may call `torch.compile(model)`, while the model itself is not compiled.
+    """
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    used = bool(getattr(dynamo, "cached_backends", None))
+    if used or any(is_compiled(module) for module in model.modules()):
         stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
         return stance
     return nullcontext()

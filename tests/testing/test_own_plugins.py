@@ -48,8 +48,8 @@ def test_rules(kind: type[Rule]) -> None:
     testing.check_rule(kind)
 
 
-# Of copies of the weights, and of a loss of several terms: the problem has none.
-OF_OTHERS = {"average_rate", "data_term"}
+# Of copies of the weights, a loss of several terms, embeddings and ranks: the problem has none.
+OF_OTHERS = {"average_rate", "data_term", "embedding_spread", "rank_spread", "target_age"}
 PROBES = [kind for kind in discover("nbdebug.probes", Probe) if kind.name not in OF_OTHERS]
 
 

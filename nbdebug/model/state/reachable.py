@@ -122,8 +122,7 @@ class _Walk:
                     self._found.append(Reached(place, value, bind))
                 self._classes(value)
             elif isinstance(value, DATA_TYPES):
-                # Its functions read data, but its class may hold what a step writes into.
-                self._class(type(value), functions=False)
+                self._class(type(value), functions=False)  # A step may write into what it holds.
             elif isinstance(value, types.FunctionType):
                 self._function(place, value)
             elif isinstance(value, types.MethodType):

@@ -88,8 +88,9 @@ class Surroundings:
         yield from reachable(roots, records, large or self._written.holds)
 
     def trained(self) -> set[int]:
-        """Ids of the modules of the model, and of other values with a state that are reached."""
-        return {id(one) for one in (*self._model.modules(), *self.values())}
+        """Ids of modules and tensors of the model, and of other values with a state reached."""
+        tensors = (*self._model.parameters(), *self._model.buffers())
+        return {id(one) for one in (*self._model.modules(), *tensors, *self.values())}
 
     def records(self) -> list[Reached]:
         """Numbers, containers and objects of the user's that are reached."""

@@ -56,7 +56,8 @@ def import_run(path: str | os.PathLike[str], runs: Where = AUTO) -> Run:
     Raises:
         RunStoreError: the file holds no run, is damaged, or larger than any run.
     """
-    return run_store(runs).add(read_run_file(Path(path).expanduser()))
+    read = read_run_file(Path(path).expanduser())
+    return run_store(runs).add(read)
 
 
 def run_store(runs: Where = AUTO) -> RunStore:

@@ -159,7 +159,7 @@ def _is_small(value: Any) -> bool:
 
 
 def _holder(value: Any) -> Holder | None:
-    """What code may write into of a value."""
+    """Holder of what code may write into of a value; None without any."""
     if isinstance(value, GENERATOR_TYPES):
         return _Generator(value)
     if isinstance(value, NUMBERS):

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from torch import nn
 from torch.utils.data import DataLoader
 
 from nbdebug.core.contexts import contextmanager
@@ -21,6 +22,7 @@ from nbdebug.model.state.values.places import (
     fill,
     put,
 )
+from nbdebug.model.state.values.reached import Reached
 from nbdebug.model.state.values.records import Records
 from nbdebug.training.data.streams.holders import Holder, holders, is_same
 
@@ -106,6 +108,9 @@ class OwnPlace:
         of_data = holders([*records.found, *found])
         of_steps = holders([*surroundings.records(), *surroundings.reached()])
         shared = {key: holder for key, holder in of_data.items() if key in of_steps}
+        networks = [one for one in both if isinstance(one, nn.Module)]
+        counted = [Reached("buffer", part) for one in networks for part in one.buffers()]
+        shared |= holders(counted)
         self._shared, self.is_shared = shared | self._shared, bool(shared or both)
 
 
