@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
@@ -171,11 +172,16 @@ class BoundedBatchCache:
 
 
 def bytes_in(data: Any) -> int:
-    """Bytes of all tensors in nested containers, and 64 for any other part."""
-    return sum(
-        leaf.numel() * leaf.element_size() if isinstance(leaf, torch.Tensor) else 64
-        for leaf in leaves(data)
-    )
+    """Bytes of all tensors, arrays and texts in nested containers, and 64 for any other part."""
+    return sum(map(_size, leaves(data)))
+
+
+def _size(leaf: Any) -> int:
+    if isinstance(leaf, torch.Tensor):
+        return leaf.numel() * leaf.element_size()
+    if isinstance(leaf, np.ndarray):
+        return leaf.nbytes
+    return 64 + (len(leaf) if isinstance(leaf, bytes | bytearray | str) else 0)
 
 
 def count_samples(batch: Any) -> int:

@@ -129,6 +129,23 @@ def test_a_stream_says_from_where_on_it_can_be_gone_back_to() -> None:
     assert draw(sampler, 1)[0][0].item() == 41.0, "a refusal moves nothing"
 
 
+class Arrays(IterableDataset[Any]):
+    """Samples of 80 kB each, as arrays."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return (np.full(10_000, float(number)) for number in range(N))
+
+
+def test_arrays_of_a_stream_are_kept_within_its_limit() -> None:
+    sampler = sampler_of(Arrays())
+    assert isinstance(sampler, StreamSampler)
+    sampler.limit = 800_000
+    draw(sampler, 3)
+    # The limit, the last batch and what was read ahead.
+    assert len(sampler.reader.cached) <= 10 + 8 + 2
+    sampler.close()
+
+
 def test_what_is_random_in_a_dataset_does_not_depend_on_workers() -> None:
     alone = sampler_of(DataLoader(Noisy(), batch_size=8, shuffle=True))
     together = sampler_of(SOURCES["workers"]())

@@ -52,8 +52,7 @@ class PassReader(BoundedBatchCache):
         limit: most bytes of items to cache; items that are still to come are always cached.
 
     Attributes:
-        number: number of the next item, over all passes.
-        own_place: puts back what reading has moved of objects that steps reach.
+        number: of the next item, over all passes; own_place: of objects that steps reach, too.
     """
 
     def __init__(
@@ -219,7 +218,8 @@ class PassReader(BoundedBatchCache):
         return self._kept[index].item
 
     def _keep(self, item: Any, place: Place) -> None:
-        self._kept.append(CachedItem(item, bytes_in(item), place, self.own_place.left))
+        left = self.own_place.left
+        self._kept.append(CachedItem(item, bytes_in((item, left)), place, left))
         self._bytes += self._kept[-1].size
 
     def _copy_state(self) -> None:
