@@ -40,6 +40,8 @@ class LazyIndexSampler:
         own: the sampler; batches: True if it yields whole batches, as lists of indices.
         length: number of samples of the data; reader: of the sampler.
         epoch: epoch of the last batch, -1 before the first; drawn: number of the next batch.
+        later: tells the progress of the last batch behind its step, where steps change what the
+            sampler yields; else None.
     """
 
     shuffle = False
@@ -59,6 +61,7 @@ class LazyIndexSampler:
         self.batches, self.drop_last = batches, drop_last and not batches
         self.reader = PassReader(own, seed, begin_epoch, MAX_INDEX_BYTES)
         self._length = length_of(own) or 0
+        self.later: Callable[[], float] | None = None
         self.epoch, self.drawn, self._begun = -1, 0, 0
 
     def reset(self) -> None:
@@ -79,13 +82,18 @@ class LazyIndexSampler:
         if not indices:
             raise DataError("The DataLoader's sampler has no index for this epoch.")
         self.drawn += 1
-        progress = self._progress()
+        waits = reader.own_place.is_shared and self.batching.accumulate == 1
+        self.later = self._progress_if_read if waits else None
+        progress = 0.0 if waits else self._progress()
         reader.drop_before(last)
         return torch.tensor(indices, dtype=torch.int64), self.epoch, progress
 
     def ahead(self, most: int) -> torch.Tensor:
         """Return at most so many indices [N] that this pass yields next, without moving."""
         wanted = max(most // self.batching.size, 1) if self.batches else most
+        if self.reader.own_place.is_shared:
+            # Steps change what comes behind those that were read.
+            wanted = min(wanted, self.reader.cached[-1] - self.reader.number)
         items, _ = self.reader.upcoming(min(wanted, self._length or wanted))
         parts = items if self.batches else [items]
         found = [index for part in parts for index in indices_in(list(part)).tolist()]
@@ -111,6 +119,13 @@ class LazyIndexSampler:
             return 1.0
         done = number - self._begun
         return done / self._length if done < self._length else 0.0
+
+    def _progress_if_read(self) -> float:
+        try:
+            return self._progress()
+        except Exception:
+            # The next step reads it again, and shows what it raises.
+            return 0.0
 
     def _kept(self, items: list[Any]) -> list[int]:
         """Indices that items of the sampler hold, without the excluded samples."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -75,9 +76,13 @@ class DirectSampler:
         else:
             data = self.source.fetch(indices)
         if isinstance(self.source, DatasetSource) and self.source.ready:
-            return Batch(data, self.source.count(data), epoch, progress)
+            return Batch(data, self.source.count(data), epoch, progress, later=self._later)
         data = self.indices.batching.sample_edits.applied(data, indices)
-        return Batch(data, len(indices), epoch, progress, indices)
+        return Batch(data, len(indices), epoch, progress, indices, later=self._later)
+
+    @property
+    def _later(self) -> Callable[[], float] | None:
+        return self.indices.later if isinstance(self.indices, LazyIndexSampler) else None
 
     def skip(self) -> Batch:
         indices, epoch, progress = self.indices.next()

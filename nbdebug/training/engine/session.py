@@ -25,10 +25,11 @@ from nbdebug.model.state.surroundings import Surroundings
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 from nbdebug.model.training_state import TrainingState
 from nbdebug.training.data.batch import CountSamples, count_samples, declared
+from nbdebug.training.data.lazy_index_sampler import LazyIndexSampler
 from nbdebug.training.data.loops.ready_batches import ReadyBatches
 from nbdebug.training.data.loops.source import LoopSource
 from nbdebug.training.data.passes.held_out import HeldOutState
-from nbdebug.training.data.samplers import make_batching, make_sampler
+from nbdebug.training.data.samplers import DirectSampler, make_batching, make_sampler
 from nbdebug.training.data.sources import as_source
 from nbdebug.training.data.stream_sampler import StreamSampler
 from nbdebug.training.data.val_function import ValidationFunction
@@ -101,7 +102,10 @@ class Session(TrainingState):
 
     def _keep_place(self, sampler: Any) -> None:
         """Leave a stream where it is when the objects that steps reach go back."""
-        if isinstance(sampler, StreamSampler):
+        if isinstance(sampler, DirectSampler):
+            # Workers read ahead, as in a plain loop.
+            sampler = sampler.indices
+        if isinstance(sampler, StreamSampler | LazyIndexSampler):
             sampler.reader.own_place.surroundings = self.surroundings
             self.surroundings.behind = sampler.reader.restore_place
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 import nbdebug as nbd
-from tests.draw import crossed
+from tests.draw import crossed, some
 
 torch.manual_seed(0)
 DATA = torch.randn(320, 4)
@@ -414,3 +415,47 @@ def test_training_goes_on_from_a_file_with_the_next_batch(
         dbg.run(steps=5)
     assert given[-5:] == [one.sum().item() for one in BATCHES[13:18]]
     assert trainer.counted == 18
+
+
+def by_weights(verb: str | None) -> tuple[list[float], torch.Tensor]:
+    """Losses and weights of a training whose batch sampler draws by what steps have found."""
+    torch.manual_seed(1)
+    net, weights = nn.Linear(4, 1), torch.ones(len(DATA))
+    optimizer, losses = torch.optim.SGD(net.parameters(), lr=0.02), list[float]()
+
+    class Weighted(Sampler[list[int]]):
+        def __iter__(self) -> Iterator[list[int]]:
+            numbers = torch.Generator().manual_seed(0)
+            for _ in range(30):
+                yield torch.multinomial(weights, 8, generator=numbers).tolist()
+
+    data: Any = TensorDataset(DATA, torch.arange(len(DATA)))
+    loader = DataLoader(data, batch_sampler=Weighted())
+
+    def step(model: nn.Module, batch: Any) -> torch.Tensor:
+        errors = (model(batch[0]) - batch[0].sum(1, keepdim=True)).square()
+        weights[batch[1]] = errors.detach()[:, 0] + 0.01
+        return errors.mean()
+
+    if verb is None:
+        for batch in loader:
+            loss = step(net, batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return losses, weights
+    with nbd.Debugger(net, loader, step_fn=step, optimizer=optimizer, runs=None) as dbg:
+        dbg.run(steps=12)
+        with suppress(nbd.NbdebugError):
+            VERBS[verb](dbg)
+        dbg.run(steps=30 - dbg.history.status.step)
+        return dbg.history.frame("loss")["loss"].tolist(), weights
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("verb", some([one for one in VERBS if one != "a range test"]))
+def test_a_batch_sampler_that_steps_steer_is_read_as_in_a_bare_loop(verb: str) -> None:
+    (losses, weights), expected = by_weights(verb), by_weights(None)
+    assert losses == expected[0]
+    assert torch.equal(weights, expected[1])
