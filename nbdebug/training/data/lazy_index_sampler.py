@@ -83,7 +83,7 @@ class LazyIndexSampler:
             raise DataError("The DataLoader's sampler has no index for this epoch.")
         self.drawn += 1
         waits = reader.own_place.is_shared and self.batching.accumulate == 1
-        self.later = self._progress_if_read if waits else None
+        self.later = self._progress if waits else None
         progress = 0.0 if waits else self._progress()
         reader.drop_before(last)
         return torch.tensor(indices, dtype=torch.int64), self.epoch, progress
@@ -119,13 +119,6 @@ class LazyIndexSampler:
             return 1.0
         done = number - self._begun
         return done / self._length if done < self._length else 0.0
-
-    def _progress_if_read(self) -> float:
-        try:
-            return self._progress()
-        except Exception:
-            # The next step reads it again, and shows what it raises.
-            return 0.0
 
     def _kept(self, items: list[Any]) -> list[int]:
         """Indices that items of the sampler hold, without the excluded samples."""

@@ -102,20 +102,13 @@ class StreamSampler:
         # The last batch may be asked for again, whatever its size.
         reader.drop_before(last)
         count = self.source.count(data) if self.source.ready else len(samples)
-        later = self._progress_if_read if waits else None
+        later = self._progress if waits else None
         return Batch(data, count, self._epoch, progress, later=later)
 
     def _progress(self) -> float:
         size = 1 if self.source.ready else self.batching.size
         _, ends = self.reader.upcoming(size if self.drop_last else 1)
         return 1.0 if ends else 0.0
-
-    def _progress_if_read(self) -> float:
-        try:
-            return self._progress()
-        except Exception:
-            # The next step reads it again, and shows what it raises.
-            return 0.0
 
     def _why_empty(self) -> str:
         samples = self.source.samples

@@ -21,6 +21,7 @@ from nbdebug.model.module.hooks import (
     before_forward,
     forward_in,
 )
+from tests.hanging import in_time
 from tests.inside import replica
 
 X = torch.linspace(-1, 1, 64).reshape(16, 4)
@@ -39,19 +40,8 @@ of_forward = pytest.mark.parametrize("register", OF_FORWARD.values(), ids=OF_FOR
 
 def in_thread(call: Callable[[], Any]) -> None:
     """Call in another thread, and raise here what it raises."""
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if raised:
-        raise raised[0]
+    if (raised := in_time(call)) is not None:
+        raise raised
 
 
 @of_forward

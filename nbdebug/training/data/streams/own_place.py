@@ -103,14 +103,14 @@ class OwnPlace:
         inside = [self._items.dataset] if isinstance(self._items, DataLoader) else []
         data = [("data", one) for one in (self._items, *inside)]
         found = reachable([*data, *_roots(iterator)], records)
-        trained = surroundings.trained()
+        reached, counted = surroundings.everything()
+        trained = surroundings.of_model() | {id(one.value) for one in reached}
         both = [one.value for one in found if id(one.value) in trained]
         of_data = holders([*records.found, *found])
-        of_steps = holders([*surroundings.records(), *surroundings.reached()])
+        of_steps = holders([*counted, *reached])
         shared = {key: holder for key, holder in of_data.items() if key in of_steps}
         networks = [one for one in both if isinstance(one, nn.Module)]
-        counted = [Reached("buffer", part) for one in networks for part in one.buffers()]
-        shared |= holders(counted)
+        shared |= holders(Reached("buffer", part) for one in networks for part in one.buffers())
         self._shared, self.is_shared = shared | self._shared, bool(shared or both)
 
 
