@@ -63,11 +63,6 @@ class StreamSampler:
     def limit(self, limit: float) -> None:
         self.reader.limit = limit
 
-    @property
-    def is_steered(self) -> bool:
-        """True if reading reaches what steps reach, too, so that they may change what comes."""
-        return self.reader.own_place.is_shared
-
     @contextmanager
     def keep_everything(self) -> Iterator[None]:
         """Keep all batches drawn inside, so that they can be drawn again."""
@@ -94,7 +89,7 @@ class StreamSampler:
             raise DataError(self._why_empty())
         reader.number += len(samples)
         # Samples are read ahead, so that the end of a pass is known with its last batch.
-        waits = self.is_steered and self.batching.accumulate == 1
+        waits = reader.own_place.is_shared and self.batching.accumulate == 1
         progress = 0.0 if waits else self._progress()
         with seeded(derived_seed(self.seed, self._drawn)):
             data = samples[0] if self.source.ready else self.source.collate(samples)

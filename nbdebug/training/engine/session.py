@@ -32,6 +32,7 @@ from nbdebug.training.data.passes.held_out import HeldOutState
 from nbdebug.training.data.samplers import DirectSampler, make_batching, make_sampler
 from nbdebug.training.data.sources import as_source
 from nbdebug.training.data.stream_sampler import StreamSampler
+from nbdebug.training.data.streams.own_place import OwnPlace
 from nbdebug.training.data.val_function import ValidationFunction
 from nbdebug.training.data.validation import Validation
 from nbdebug.training.engine.setup import Setup, check_setup
@@ -55,9 +56,11 @@ class Session(TrainingState):
         updated_by_others: reason why controls of the optimizer would do nothing, "" if it makes
             the updates.
         schedule_unit: how the user's scheduler is stepped, where that was not said, or "".
+        own_place: what a stream, or a sampler that is read like one, shares with the steps.
     """
 
     updated_by_others = ""
+    own_place: OwnPlace | None = None
 
     def __init__(self, setup: Setup) -> None:
         check_setup(setup)
@@ -106,7 +109,8 @@ class Session(TrainingState):
             # Workers read ahead, as in a plain loop.
             sampler = sampler.indices
         if isinstance(sampler, StreamSampler | LazyIndexSampler):
-            sampler.reader.own_place.surroundings = self.surroundings
+            self.own_place = sampler.reader.own_place
+            self.own_place.surroundings = self.surroundings
             self.surroundings.behind = sampler.reader.restore_place
 
     def _functions(self, setup: Setup) -> dict[str, Any]:

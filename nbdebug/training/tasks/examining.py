@@ -45,7 +45,7 @@ class RangeTestHandler(Handler[RunLrRangeTest]):
     def handle(self, command: RunLrRangeTest, progress: TaskProgress) -> LrRangeTest:
         session = self.training.session
         found = sweep(self.training.loop, command, progress)
-        if getattr(session.sampler, "is_steered", False):
+        if session.own_place is not None and session.own_place.is_shared:
             self.training.notify("warning", STEERED, STEERED_TEXT.format(found.loss.size))
         return self.training.publish(found)
 

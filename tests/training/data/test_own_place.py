@@ -459,3 +459,25 @@ def test_a_batch_sampler_that_steps_steer_is_read_as_in_a_bare_loop(verb: str) -
     (losses, weights), expected = by_weights(verb), by_weights(None)
     assert losses == expected[0]
     assert torch.equal(weights, expected[1])
+
+
+def test_a_range_test_over_a_steered_batch_sampler_says_that_it_read_on() -> None:
+    weights = torch.ones(len(DATA))
+
+    class Weighted(Sampler[list[int]]):
+        def __iter__(self) -> Iterator[list[int]]:
+            for _ in range(60):
+                yield torch.multinomial(weights, 8).tolist()
+
+    def step(model: nn.Module, batch: Any) -> torch.Tensor:
+        errors = model(batch[0]).square()
+        weights[batch[1]] = errors.detach()[:, 0] + 0.01
+        return errors.mean()
+
+    data: Any = TensorDataset(DATA, torch.arange(len(DATA)))
+    loader = DataLoader(data, batch_sampler=Weighted())
+    with nbd.Debugger(nn.Linear(4, 1), loader, step_fn=step, runs=None) as dbg:
+        dbg.run(steps=3)
+        dbg.lr_range_test()
+        told = [one.title for one in dbg.history.notices]
+    assert "The range test has read the next batches" in told
