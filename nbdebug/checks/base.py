@@ -32,6 +32,8 @@ class Check(ABC):
             step that can be repeated whole.
         moves_far: True for a check that trains to where the user's code may refuse to go on: of a
             loop it computes the first steps without the loop, where that can be done.
+        alters: True for a check that gives a step samples, weights or modes that training does
+            not: a loop that raises or asserts is spared it, as it is one that moves far.
         runs_model: False for a check that runs nothing of the user's and needs no batch.
     """
 
@@ -46,6 +48,7 @@ class Check(ABC):
     runs_model: ClassVar[bool] = True
     sees_step: ClassVar[bool] = False
     moves_far: ClassVar[bool] = False
+    alters: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Read `dear`, the old name of `expensive`."""

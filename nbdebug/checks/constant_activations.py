@@ -27,6 +27,7 @@ class ConstantActivations(Check):
     title = "Outputs vary over samples"
     source = "TheDeepChecker (2022); Karpathy, A Recipe for Training Neural Networks"
     explains = ("zero_gradient", "gradient_ratio", "overfit", "baselines", "signal")
+    alters = True
 
     MIN_SPREAD = 1e-6
 

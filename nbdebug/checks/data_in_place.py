@@ -40,6 +40,7 @@ class DataInPlace(Check):
     source = "PyTorch, in-place operations; numpy, copies and views"
     explains = ("seeds", "input_scale")
     sees_step = True
+    alters = True
 
     def examine(self, context: CheckContext) -> Outcome:
         held = context.samples.held

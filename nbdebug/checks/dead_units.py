@@ -31,6 +31,7 @@ class DeadUnits(Check):
     title = "Dead units"
     source = "TheDeepChecker (2022): 95th percentile of |activation| under 1e-5 of the layer's"
     explains = ("zero_gradient", "constant_activations", "unchanged_parameters", "overfit")
+    alters = True
 
     ZERO_TOLERANCE = 1e-5
     MAX_DEAD_SHARE = 0.8

@@ -31,6 +31,7 @@ class DropoutBeforeBatchNorm(Check):
     order = 60
     title = "Dropout before BatchNorm"
     source = "Li et al. (2018), Understanding the Disharmony between Dropout and BatchNorm"
+    alters = True
 
     MAX_SHIFT = 1.5
 

@@ -30,6 +30,7 @@ class OneEpoch(Check):
     title = "One complete epoch"
     source = "Karpathy, A Recipe for Training Neural Networks; Keras, training FAQ"
     expensive = True
+    alters = True
 
     MAX_LOSS_RATIO = 2.0
 

@@ -53,6 +53,7 @@ class OtherBatch(Check):
     source = "nbdebug: targets that the gradient of the loss shows, in several batches"
     explains = ("related_targets", "signal", "overfit", "one_epoch")
     sees_step = True
+    alters = True
 
     MIN_EQUAL_SHARE, MAX_EQUAL_SHARE = 0.95, 0.6
     MIN_RELATION, MAX_CHANCE, MAX_APART = 12.0, 4.5, 0.2

@@ -32,6 +32,7 @@ class Regularisation(Check):
     title = "Penalty on the weights"
     source = "CS231n, Neural Networks 3 (sanity checks)"
     explains = ("overfit", "baselines", "regularisation_gradient")
+    alters = True
 
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)

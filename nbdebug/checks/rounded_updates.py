@@ -28,6 +28,7 @@ class RoundedUpdates(Check):
     step = 3
     order = 13
     title = "Updates are larger than rounding"
+    alters = True
     source = (
         "Micikevicius et al. (2018), mixed precision training; PyTorch, automatic mixed precision"
     )

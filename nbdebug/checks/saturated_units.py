@@ -25,6 +25,7 @@ class SaturatedUnits(Check):
     title = "Saturated units"
     source = "Glorot and Bengio (2010); TheDeepChecker (2022)"
     explains = ("gradient_ratio", "zero_gradient", "overfit")
+    alters = True
 
     MIN_SAMPLE_SHARE = 0.95
     MAX_SATURATED_SHARE = 0.5

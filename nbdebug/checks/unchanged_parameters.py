@@ -30,6 +30,7 @@ class UnchangedParameters(Check):
     title = "An update changes every weight"
     source = "torchtest; Schoop et al. (2021), UMLAUT; TrainCheck (2025)"
     explains = ("overfit",)
+    alters = True
 
     def examine(self, context: CheckContext) -> Outcome:
         optimizer = context.subject.optimizer

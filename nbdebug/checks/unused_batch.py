@@ -33,6 +33,7 @@ class UnusedBatch(Check):
     source = "nbdebug: the same loss and inputs for two batches"
     explains = ("overfit", "one_epoch", "related_targets", "signal", "baselines")
     sees_step = True
+    alters = True
 
     def examine(self, context: CheckContext) -> Outcome:
         if context.loss_fn is not None:

@@ -27,6 +27,7 @@ class UpdateDirection(Check):
     title = "An update lowers the loss"
     source = "PyTorch, torch.optim (maximize)"
     explains = ("overfit", "one_epoch", "baselines", "lr_range")
+    alters = True
 
     # Of updates with noise, some point the other way by chance.
     MIN_COSINE = 0.2

@@ -36,6 +36,7 @@ class ZeroGradient(Check):
     title = "Gradients reach every parameter"
     source = "PyTorch, autograd; TrainCheck (2025); torchtest"
     explains = ("overfit",)
+    alters = True
 
     def examine(self, context: CheckContext) -> Outcome:
         named = [(name, p) for name, p in context.subject.parameters if p.requires_grad]

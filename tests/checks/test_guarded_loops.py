@@ -102,3 +102,60 @@ def test_what_is_sick_in_such_a_loop_is_still_named() -> None:
     for loss in (finite, bounded):
         report = watched(("unheld_outputs",), model(), (X, CLASS, NUMBER), loss)
         assert report["unheld_outputs"].status in BAD_STATUSES
+
+
+def dropped(net: nn.Module, batch: Any) -> torch.Tensor:
+    assert all(layer.training for layer in net.modules()), "dropout is off"
+    return functional.cross_entropy(net(batch[0]), batch[1])
+
+
+SEEN = set[float]()
+
+
+def unseen(net: nn.Module, batch: Any) -> torch.Tensor:
+    numbers = batch[0][:, 0].tolist()
+    if len(SEEN) == len(X):
+        # The next epoch begins.
+        SEEN.clear()
+    assert SEEN.isdisjoint(numbers), "a sample comes twice"
+    SEEN.update(numbers)
+    return functional.cross_entropy(net(batch[0]), batch[1])
+
+
+BEFORE = list[torch.Tensor]()
+
+
+def near(net: nn.Module, batch: Any) -> torch.Tensor:
+    weight = next(net.parameters()).detach()
+    assert all(float((weight - one).abs().max()) < 0.5 for one in BEFORE), "the weights jump"
+    BEFORE[:] = [weight.clone()]
+    return functional.cross_entropy(net(batch[0]), batch[1])
+
+
+def helped(net: nn.Module, batch: Any) -> torch.Tensor:
+    return guarded_by_name(net, batch)
+
+
+def guarded_by_name(net: nn.Module, batch: Any) -> torch.Tensor:
+    assert net[3].training  # type: ignore[index]
+    noise = net(batch[0] + torch.randn_like(batch[0])).detach().numpy().mean()
+    return functional.cross_entropy(net(batch[0]), batch[1]) + float(noise)
+
+
+STRICT: dict[str, Loss] = {
+    "dropout acts": dropped, "no sample twice": unseen, "weights near": near, "by name": helped
+}  # fmt: skip
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("kind", "way"), crossed(STRICT, list(WAYS)))
+def test_no_check_ends_a_loop_that_asserts(kind: str, way: str) -> None:
+    checks, batch_size = WAYS[way]
+    SEEN.clear()
+    BEFORE.clear()
+    slow = ("lr_range", "overfit", "signal", *checks) if checks else ()
+    report = watched(slow, model(), (X, CLASS, NUMBER), STRICT[kind], batch_size, steps=3)
+    assert not [result.name for result in report if result.raised]
+    spared = [result for result in report if "raises or asserts (line " in result.seen]
+    assert spared or checks
+    assert all(result.status == "not_applicable" for result in spared)

@@ -47,7 +47,7 @@ def _first(places: Iterable[Place]) -> str:
     if not file:
         return ""
     text = linecache.getline(file, number).strip()
-    place = f"line {number} of {_place(file, function)}"
+    place = f"line {number} of {place_of(file, function)}"
     return f"{place}: {text[:MAX_TEXT]}" if text else place
 
 
@@ -79,7 +79,7 @@ def _is_own(file: str) -> bool:
     return _is_users(file) and not any(part in file for part in PACKAGES)
 
 
-def _place(name: str, function: str) -> str:
+def place_of(name: str, function: str) -> str:
     """Name of a file; of a cell, the name of the function in it."""
     if "ipykernel_" not in name and not name.startswith("<"):
         return Path(name).name

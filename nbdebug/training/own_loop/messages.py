@@ -53,6 +53,11 @@ BY_IDENTITY = (
     "The loop calls id(), and may know its batches by it: a look gives it copies, which it would "
     "not know. Give nbd.watch(loss=f), where f(model, batch) returns the loss, for this."
 )
+GUARDED = (
+    "The loop raises or asserts ({}), and this check would give it samples, weights or modes that "
+    "training does not. Give nbd.watch(loss=f), where f(model, batch) returns the loss, or leave "
+    "that line out while dbg.on_trial is True, for this."
+)
 NOT_WHOLE = (
     "The loop is given whole batches of its loader only: with other ones it could fail, and end. "
     "Give nbd.watch(loss=f), where f(model, batch) returns the loss, for this."

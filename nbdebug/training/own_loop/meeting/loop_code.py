@@ -67,6 +67,22 @@ def names_carried(code: types.CodeType, at: int) -> frozenset[str]:
 
 
 @functools.lru_cache(256)
+def raises(code: types.CodeType, at: int | None = None) -> int:
+    """First line that raises or asserts in the innermost loop around an instruction, 0 without.
+
+    Args:
+        at: None for all of the code.
+    """
+    span = (at is not None and _innermost(code, at)) or (0, len(code.co_code))
+    lines = (
+        part.positions.lineno or code.co_firstlineno
+        for part in dis.get_instructions(code)
+        if part.opname == "RAISE_VARARGS" and span[0] <= part.offset <= span[1] and part.positions
+    )
+    return min(lines, default=0)
+
+
+@functools.lru_cache(256)
 def calls_of(code: types.CodeType, name: str) -> int:
     """Number of places in code at which an attribute of this name is read."""
     return sum(

@@ -22,6 +22,7 @@ from nbdebug.model.state.values.places import ABSENT, parts_of_thread
 from nbdebug.model.state.values.reached import MAX_CARRIED_BYTES, Bind
 from nbdebug.model.state.values.records import Records
 from nbdebug.training.own_loop.meeting.frames import LoopFrames, Place
+from nbdebug.training.own_loop.meeting.guards import guard_of
 from nbdebug.training.own_loop.meeting.loop_code import (
     attributes_used,
     calls_of,
@@ -59,10 +60,11 @@ class LoopState:
         why_not: why steps of the loop cannot be made again; "" if they can.
         runs: number of times that its body was run.
         by_identity: True if the loop asks for id(): it may know its batches by it.
+        guard: line at which the code of the loop raises or asserts; "" without one.
         together: why no loop is led back where several ranks train; "" for one rank.
     """
 
-    together, by_identity = "", False
+    together, by_identity, guard = "", False, ""
 
     def __init__(self, frames: Callable[[], LoopFrames | None]) -> None:
         self._frames = frames
@@ -97,7 +99,7 @@ class LoopState:
             return False
         # Whatever the user's objects raise when they are looked at is no fault of the loop.
         with suppress(Exception):
-            self.by_identity = _asks_identity(frames)
+            self.by_identity, self.guard = _asks_identity(frames), guard_of(frames)
             several = len(self._places) > 1 or _makes_several(frames)
             self.why_not = CANNOT.format(SEVERAL) if several else _why_not(frames, found, once)
             if self._passes > 1 and not self.why_not and _repeats_passes(frames):

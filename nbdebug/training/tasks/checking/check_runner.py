@@ -25,7 +25,7 @@ from nbdebug.training.engine.loop import HOST_DRAW_STEPS
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.state_guard import StateGuard
-from nbdebug.training.own_loop.messages import CANNOT_REPEAT
+from nbdebug.training.own_loop.messages import CANNOT_REPEAT, GUARDED
 from nbdebug.training.tasks.checking.check_data import (
     all_samples,
     loss_of_steps,
@@ -34,6 +34,7 @@ from nbdebug.training.tasks.checking.check_data import (
     some_batches,
     take_modes,
 )
+from nbdebug.training.tasks.checking.outcomes import failed, first_line
 from nbdebug.training.tasks.checking.silence import silenced
 
 Draw = Callable[[], list[Any]]
@@ -101,7 +102,7 @@ class CheckRunner:
             self._left = str(error)
         except BaseException as error:
             raise_interrupt(error)
-            refusal = _failed(error, "No batch could be drawn")
+            refusal = failed(error, "No batch could be drawn")
             return self._refused(checks, known, lambda check: refusal)
         contexts = self._contexts(batches, progress.should_stop, guard)
         if not contexts:
@@ -134,6 +135,9 @@ class CheckRunner:
         outcomes = []
         if check.moves_far:
             contexts = sorted(contexts, key=lambda one: not one.rebuilt)
+        if (check.moves_far or check.alters) and (line := self._guard_line()):
+            outcomes.append(self._without_look(check, GUARDED.format(line), "cannot_repeat"))
+            contexts = [one for one in contexts if one.rebuilt]
         for context in contexts:
             if context.rebuilt:
                 take_modes(self._session, seen_steps(self._session))
@@ -171,10 +175,10 @@ class CheckRunner:
             # What the check tried out is put back first: the step itself is asked if it runs.
             _put_back(guard)
             if context.out_of_range is None and _model_runs(context):
-                said = f"the check does not fit this training: {_first_line(error)}"
+                said = f"the check does not fit this training: {first_line(error)}"
                 outcome = Outcome("not_applicable", NO_BATCH if context.batch is None else said)
             else:
-                outcome = _failed(error, "The check failed")
+                outcome = failed(error, "The check failed")
         if _put_back(guard) and (left := guard.moved(loose=False)):
             outcome = Outcome(
                 "fail",
@@ -196,6 +200,12 @@ class CheckRunner:
         if body is None or body.repeats or check.sees_step or not outcome.reason:
             return outcome
         return replace(outcome, seen=f"{outcome.seen} {body.updates.seen.calls.why_not}".strip())
+
+    def _guard_line(self) -> str:
+        """Line at which the loop that a check looks at raises or asserts; "" without one."""
+        body = self._session.body
+        looks = body is not None and self._session.step_fn == body.look
+        return str(body.state.guard) if looks else ""
 
     def _loop_thread(self) -> int | None:
         """Thread of a loop of the user's own, which runs what a check looks at; None without."""
@@ -264,11 +274,6 @@ def _put_back(guard: StateGuard) -> bool:
     return moved
 
 
-def _first_line(error: BaseException) -> str:
-    """Class and first line of the message: what follows may be a tensor of a trial."""
-    return describe_error(error).split("\n", 1)[0]
-
-
 def _model_runs(context: CheckContext) -> bool:
     """Tell if model and loss run on a batch in training mode."""
     context.train()
@@ -288,13 +293,3 @@ def _part_of(
 ) -> Callable[[float], None]:
     """Return a function that reports the progress of one check as part of all."""
     return lambda share: progress.advance((number + share) / count, title)
-
-
-def _failed(error: BaseException, what: str) -> Outcome:
-    return Outcome(
-        "fail",
-        f"{what}: {describe_error(error)}",
-        "no exception",
-        "Fix the model, the loss or the data in another cell, then run the check again.",
-        raised=True,
-    )
