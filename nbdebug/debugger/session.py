@@ -128,7 +128,7 @@ class DebuggerSession:
         Args:
             sample: number among the fixed samples, from 0 on.
             show: "activations" for what each part gives, "gradients" for the gradient of the
-                loss there.
+                loss there, "updates" for the update of its weights that was measured last.
             part: name of a part to look closer at: its maps, weights, attention and units are
                 in `detail`.
             data: other samples to look at from now on: a batch as training reads it, or inputs

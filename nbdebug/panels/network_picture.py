@@ -16,7 +16,10 @@ from nbdebug.panels.base import Panel
 # A sample by its index in the training data, as a value of SAMPLE.
 INDEX = "index "
 BLOCK, PART, SHOW, SAMPLE = "inside_block", "inside_part", "inside_show", "inside_sample"
-SHOWN = (("activations", "activations"), ("gradients", "gradients of the loss"))
+SHOWN = (
+    ("activations", "activations"), ("gradients", "gradients of the loss"),
+    ("updates", "update ratios"),
+)  # fmt: skip
 MAX_OFFERED = 64
 WAITING = "Press Run, or begin the loop: the picture is made between two steps."
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 
 from nbdebug.model.training_state import TrainingState
@@ -9,6 +12,22 @@ from nbdebug.probes._idle_parameters import IdleParameters
 from nbdebug.probes.base import Probe, Values
 
 MAX_KEPT_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class MeasuredUpdate:
+    """Update of the weights at one step, by name of the parameter.
+
+    Attributes:
+        step: that made it.
+        sizes: L2 norms of the update and of the weights before it.
+        taken: weights before it less those after it, on their device; missing for parameters
+            that are too large to be kept.
+    """
+
+    step: int
+    sizes: Mapping[str, tuple[float, float]]
+    taken: Mapping[str, torch.Tensor]
 
 
 class UpdateRatio(Probe):
@@ -39,6 +58,23 @@ class UpdateRatio(Probe):
         # By place among the parameters; frozen layers get no update and are not copied.
         self._copies: dict[int, torch.Tensor] = {}
         self._learn: list[int] = []
+        # Step, places and norms of the update that was measured last.
+        self._measured: tuple[int, list[int], torch.Tensor] | None = None
+
+    @property
+    def latest(self) -> MeasuredUpdate | None:
+        """The update that was measured last; None without one, and between two measurements."""
+        if self._measured is None:
+            return None
+        step, places, norms = self._measured
+        names = [self._session.parameters[place][0] for place in places]
+        pairs = [(moved, weights) for moved, weights in norms.T.tolist()]
+        taken = {
+            name: self._copies[place]
+            for name, place in zip(names, places, strict=True)
+            if place in self._copies
+        }
+        return MeasuredUpdate(step, dict(zip(names, pairs, strict=True)), taken)
 
     def begin(self, step: int) -> None:
         self._learn = []
@@ -46,6 +82,7 @@ class UpdateRatio(Probe):
 
     def before_update(self, step: int) -> None:
         self._idle.before_update()
+        self._measured = None
         turn = self._session.turn
         learn = [
             place
@@ -72,6 +109,7 @@ class UpdateRatio(Probe):
         sizes = torch.stack([norm.to(device) for norm in moved])
         idle = self._idle.read(step)
         self._idle.measured(step, self._learn, sizes)
+        self._measured = step, list(self._learn), torch.stack([sizes, weights])
         ratio = sizes / weights
         # An update has no relative size if all weights are zero (a new bias).
         known = torch.where(weights > 0, ratio, torch.nan)
@@ -84,6 +122,7 @@ class UpdateRatio(Probe):
 
     def forget(self) -> None:
         self._idle.forget()
+        self._measured = None
 
     def cancel(self) -> None:
         self._release_large()

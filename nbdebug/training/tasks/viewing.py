@@ -13,6 +13,7 @@ from nbdebug.core.results.inside.embedding import Embedding
 from nbdebug.core.results.inside.network_picture import NetworkPicture
 from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.errors import ArgumentError
+from nbdebug.probes.update_ratio import MeasuredUpdate, UpdateRatio
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training
 from nbdebug.training.tasks.inside.attribution import explain
@@ -51,8 +52,16 @@ class LookInsideHandler(Handler[LookInside]):
         training, wanted = self.training, self._latest
         fixed, first = training.fixed, training.first_checkpoint
         single = None if wanted.index is None else fixed.of_index(wanted.index)
-        samples = fixed.of_training()
-        return training.publish(network_picture(training.session, samples, wanted, first, single))
+        samples, session = fixed.of_training(), training.session
+        update = self._latest_update() if wanted.show == "updates" else None
+        return training.publish(network_picture(session, samples, wanted, first, single, update))
+
+    def _latest_update(self) -> MeasuredUpdate | None:
+        """The update that the probe of update ratios measured last."""
+        for slot in self.training.loop.probes.scheduled.values():
+            if isinstance(slot.probe, UpdateRatio) and slot.on:
+                return slot.probe.latest
+        return None
 
 
 class PredictHandler(Handler[Predict]):

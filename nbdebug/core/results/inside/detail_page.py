@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nbdebug.core.results.inside.network_picture import NetworkPicture
 
 SMALL_SHARE, MAX_LISTED = 0.001, 8
+LABELS = {"activations": "Values", "gradients": "Gradient", "updates": "Update"}
 
 
 def detail_page(picture: NetworkPicture, part: Part) -> str:
@@ -33,17 +34,18 @@ def detail_page(picture: NetworkPicture, part: Part) -> str:
         f'<span class="nbd-label">{label}</span><span>{html.escape(text)}</span>'
         for label, text in facts
     )
-    drawn = "" if detail is None else _pictures(detail, part)
+    drawn = "" if detail is None else _pictures(detail, part, picture.show)
     pictures = f'<div class="nbd-figures">{drawn}</div>' if drawn else ""
     head = f"<b>{html.escape(part.title)}</b>"
     return f'<div class="nbd-detail">{head}<div class="nbd-facts">{rows}</div>{pictures}</div>'
 
 
-def _pictures(detail: PartDetail, part: Part) -> str:
+def _pictures(detail: PartDetail, part: Part, show: str) -> str:
     weights = f"{len(detail.weights)} filters" if len(detail.weights) > 1 else "Weight"
     channels = part.shape[1] if part.shape is not None and len(part.shape) > 1 else 0
     seen = f"first {len(detail.maps)} of {channels}" if channels > len(detail.maps) > 1 else "all"
     maps = f"Channels ({seen})" if len(detail.maps) > 1 else "Positions by features"
+    maps = {"gradients": f"Gradient: {maps.lower()}", "updates": "Update"}.get(show, maps)
     heads = f"Attention, {len(detail.attention)} heads: rows attend to columns"
     drawn = _histogram(detail)
     drawn += _image(heads, detail.attention) + _image(maps, detail.maps)
@@ -95,7 +97,7 @@ def _facts(part: Part, picture: NetworkPicture) -> list[tuple[str, str]]:
         ("Time", f"{share:.0%} of the forward pass" if math.isfinite(share) else ""),
         ("Called", f"{part.calls} times in a pass" if part.calls > 1 else ""),
         (
-            "Values" if picture.show == "activations" else "Gradient",
+            LABELS[picture.show],
             "" if values is None else values_text(values),
         ),
     ]

@@ -170,7 +170,7 @@ def _box(
     state: tuple[str, Collection[str], tuple[str, str] | None],
 ) -> str:
     chosen, marked, buttons = state
-    values = picture.values.get(part.last)
+    values = _shown(part, picture.values)
     blamed = any(part.holds(name) for name in marked)
     classes = ["nbd-part"]
     classes += ["nbd-function"] if not part.module else []
@@ -183,16 +183,28 @@ def _box(
         tag = "button"
         option = buttons[0] if part.size > 1 else buttons[1]
         acts = f' type="button" data-choose="{option}" data-value="{html.escape(part.name)}"'
-    image = f'<img alt="" src="{heat(values.picture)}">' if values is not None else ""
+    drawn = values is not None and values.picture.size
+    image = f'<img alt="" src="{heat(values.picture)}">' if values is not None and drawn else ""
+    said = html.escape(_said(part, values))
     return (
         f'<{tag} class="{" ".join(classes)}" style="{place}" title="{html.escape(tip)}"{acts}>'
-        f"<b>{html.escape(part.title)}</b>{image}<small>{html.escape(_said(part))}</small></{tag}>"
+        f"<b>{html.escape(part.title)}</b>{image}<small>{said}</small></{tag}>"
     )
 
 
-def _said(part: Part) -> str:
+def _shown(part: Part, values: Mapping[str, PartValues]) -> PartValues | None:
+    """Values of a part; of a folded one those of its last member, or its largest update."""
+    members = [values[name] for name in part.members if name in values]
+    updates = [one for one in members if math.isfinite(one.ratio)]
+    return max(updates, key=lambda one: one.ratio) if updates else values.get(part.last)
+
+
+def _said(part: Part, values: PartValues | None = None) -> str:
     if part.error:
         return part.error
+    if values is not None and math.isfinite(values.ratio):
+        most = "up to " if part.size > 1 else ""
+        return f"update {most}{values.ratio:.1e} of the weights"
     whole = part.shape is not None and part.kind == "Parameter"
     words = [str(part.shape) if whole else shape_text(part.shape)]
     words += [f"{part.size} parts"] if part.size > 1 else []
@@ -203,7 +215,7 @@ def _said(part: Part) -> str:
 
 
 def _tip(part: Part, values: PartValues | None, blamed: bool) -> str:
-    lines = [part.title, _said(part)]
+    lines = [part.title, _said(part, values)]
     if values is not None:
         lines.append(values_text(values))
     lines += ["A finding blames it."] if blamed else []
@@ -226,6 +238,10 @@ def count_text(count: int) -> str:
 
 def values_text(values: PartValues) -> str:
     """Statistics of values in one line."""
+    if math.isfinite(values.ratio):
+        text = f"{values.ratio:.3g} of the weights by L2 norm"
+        spread = f"; single ones from {values.low:.3g} to {values.high:.3g} of their RMS"
+        return text + (spread if values.count else "")
     if not math.isfinite(values.mean):
         return f"all {values.count:,} values are NaN or Inf" if values.count else "no values"
     text = (

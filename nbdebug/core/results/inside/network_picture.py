@@ -17,10 +17,10 @@ from nbdebug.core.results.inside.structure import Structure
 if TYPE_CHECKING:
     import pandas as pd
 
-Show = Literal["activations", "gradients"]
+Show = Literal["activations", "gradients", "updates"]
 # Number of a sample that is none of the fixed ones.
 NO_FIXED = -1
-SHOWN: tuple[Show, ...] = ("activations", "gradients")
+SHOWN: tuple[Show, ...] = ("activations", "gradients", "updates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,12 @@ class NetworkPicture:
         samples: how many fixed ones there are.
         origin: where the sample comes from; index: in that data.
         target: of the sample, None where it is unknown.
-        values: by name of the part.
+        values: by name of the part; of updates those of its largest parameter, each over the root
+            mean square of the weights before it.
         show: kind of the values; reason: why there are none, "" if there are.
         inputs: of the sample, as it is drawn.
         detail: of the part that was asked for, None without one.
+        updated: step of the updates that are shown, None for other values.
     """
 
     step: int
@@ -50,10 +52,13 @@ class NetworkPicture:
     inputs: PartValues | None = None
     reason: str = ""
     detail: PartDetail | None = None
+    updated: int | None = None
 
     @property
     def place(self) -> str:
-        """Step and sample as text."""
+        """Step and sample as text; of updates their step."""
+        if self.updated is not None:
+            return f"update of step {self.updated:,}, as the training data made it"
         target = "" if self.target is None else f", target {self.target:.4g}"
         if self.sample == NO_FIXED:
             return f"step {self.step:,}, sample {self.index} of {self.origin}{target}"
@@ -64,9 +69,13 @@ class NetworkPicture:
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """The table of `Structure.to_frame()` with mean, std, low, high, zeros and broken."""
+        """The table of `Structure.to_frame()` with mean, std, low, high, zeros and broken.
+
+        Of updates also with `ratio`, the L2 norm of the update over that of the weights.
+        """
         frame = self.structure.to_frame()
-        for name in ("mean", "std", "low", "high", "zeros", "broken"):
+        ratio = ("ratio",) * (self.show == "updates")
+        for name in ("mean", "std", "low", "high", "zeros", "broken", *ratio):
             found = [
                 getattr(self.values[one], name) if one in self.values else math.nan
                 for one in (part.name for part in self.structure.parts)
@@ -76,6 +85,9 @@ class NetworkPicture:
 
     def __repr__(self) -> str:
         failed = self.structure.error
+        if self.updated is not None:
+            parts = len(self.structure.parts)
+            return f"NetworkPicture(step {self.step}, {parts} parts, {self.place})"
         sample = self.sample if self.sample != NO_FIXED else f"{self.index} of {self.origin}"
         end = f", fails at {failed.title}: {failed.error}" if failed is not None else ""
         return (

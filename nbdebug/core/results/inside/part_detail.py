@@ -34,7 +34,8 @@ class PartDetail:
 
     Attributes:
         name: of the part.
-        maps: [K, H, W] of the channels of its output for the sample, thinned.
+        maps: [K, H, W] of the channels of its output for the sample, of their gradient, or its
+            update as one matrix, thinned.
         weights: [K, H, W] of its filters, or one matrix of a linear layer, thinned.
         colours: [K, 3, H, W] of filters that take red, green and blue, thinned.
         change: of `weights` since step `since`, where the timeline begins; moved: norm of the

@@ -10,13 +10,14 @@ from nbdebug.core.records import Array
 
 @dataclass(frozen=True, slots=True)
 class PartValues:
-    """Values that a part gave for one sample, or the gradient of the loss there.
+    """Values that a part gave for one sample, the gradient of the loss there, or its update.
 
     Attributes:
         picture: [H, W] what is drawn, a small part of the values where there are many.
         mean, std, low, high: over all finite values; nan without any.
         zeros: share of values that are exactly 0; broken: share that is NaN or Inf.
         count: number of values.
+        ratio: of an update, its L2 norm over that of the weights; nan for other values.
     """
 
     picture: Array
@@ -27,3 +28,4 @@ class PartValues:
     zeros: float = 0.0
     broken: float = 0.0
     count: int = 0
+    ratio: float = math.nan

@@ -15,18 +15,25 @@ from nbdebug.core.results.inside.part_values import PartValues
 from nbdebug.core.results.inside.structure import Structure
 from nbdebug.model.module.forward import checked, leaves
 from nbdebug.model.module.names import stable_name
-from nbdebug.model.structure.recorder import Recorder
+from nbdebug.model.structure.recorder import RecordedPart, Recorder
+from nbdebug.probes.update_ratio import MeasuredUpdate
 from nbdebug.training.engine.session import Session
 from nbdebug.training.tasks.inside.details.part_detail import part_detail
 from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
 from nbdebug.training.tasks.inside.looking import looking
 from nbdebug.training.tasks.inside.structure import recorded
+from nbdebug.training.tasks.inside.updates import part_updates, relative_update
 from nbdebug.training.tasks.inside.values import part_values
 from nbdebug.training.timeline.checkpoint import Checkpoint
 
 NO_LOSS = (
     "The loss of a single sample is unknown: gradients need data that Debugger reads, and a loss "
     "or step_fn that it can call."
+)
+
+NO_UPDATE = (
+    "No update was measured yet, or it was forgotten by a rewind, a fork or a reset: make some "
+    "steps. FSDP, a probe that is switched off, and a step that was not completed have none."
 )
 
 
@@ -36,12 +43,14 @@ def network_picture(
     command: LookInside,
     first: Callable[[], Checkpoint],
     single: FixedSamples | None = None,
+    update: MeasuredUpdate | None = None,
 ) -> NetworkPicture:
     """Look at the model with one sample; weights, modes and random numbers stay as they are.
 
     Args:
         samples: the fixed ones; single: another sample that is looked at, None for a fixed one.
         first: returns the checkpoint that the timeline begins with.
+        update: the one that was measured last.
 
     Raises:
         DataError: there is no such sample.
@@ -50,11 +59,16 @@ def network_picture(
     shown, sample = (samples, command.sample) if single is None else (single, 0)
     with looking(session):
         one, (structure, recorder, found) = _recorded(session, shown, sample, (show, part))
-        values, reason = _values(recorder, found, one.count, show)
+        values, reason = (
+            _updates(session, recorder, update)
+            if show == "updates"
+            else _values(recorder, found, one.count, show)
+        )
         chosen = next((p for p in recorder.parts if stable_name(p.name) == part), None)
         detail = None
         if chosen is not None:
-            detail = part_detail(session, recorder, chosen, samples, first)
+            tensor = _tensor(session, chosen, show, update)
+            detail = part_detail(session, recorder, chosen, samples, first, tensor)
     return NetworkPicture(
         session.step,
         structure,
@@ -68,6 +82,7 @@ def network_picture(
         _inputs(one),
         reason,
         detail,
+        update.step if show == "updates" and update is not None else None,
     )
 
 
@@ -110,6 +125,25 @@ def _values(
         for part in recorder.parts
     }
     return {n: part_values(one, samples) for n, one in found.items() if one is not None}, ""
+
+
+def _tensor(
+    session: Session, part: RecordedPart, show: Show, update: MeasuredUpdate | None
+) -> torch.Tensor | None:
+    """Values of a part that details are made of."""
+    if show == "activations":
+        return part.output
+    if show == "gradients":
+        return part.gradient
+    return None if update is None else relative_update(session.parameters, part, update)
+
+
+def _updates(
+    session: Session, recorder: Recorder, update: MeasuredUpdate | None
+) -> tuple[Mapping[str, PartValues], str]:
+    if update is None:
+        return {}, NO_UPDATE
+    return part_updates(session.parameters, recorder.parts, update), ""
 
 
 def _inputs(one: FixedSamples) -> PartValues | None:

@@ -15,7 +15,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.core.commands.running import WatchProbe
-from nbdebug.core.results.inside.network_picture import NetworkPicture
+from nbdebug.core.results.inside.network_picture import SHOWN, NetworkPicture
 from nbdebug.errors import ArgumentError, DataError, ModelError
 from nbdebug.training.tasks.inside.values import picture
 from tests.draw import some
@@ -98,7 +98,7 @@ def test_training_is_equal_to_the_bit_with_the_view_open(kind: str) -> None:
         queue_of(dbg).put(WatchProbe(VIEW, True)).answer.result(60)
         for step in range(30):
             dbg.run(steps=1)
-            dbg.network(step % 7, ("activations", "gradients")[step % 2])
+            dbg.network(step % 7, SHOWN[step % 3])
             found = dbg.history.snapshot(()).results.of(NetworkPicture)
             assert found is not None
             looked_at.add(found.step)

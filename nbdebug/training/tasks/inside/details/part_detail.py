@@ -31,16 +31,18 @@ def part_detail(
     part: RecordedPart,
     samples: FixedSamples,
     first: Callable[[], Checkpoint],
+    shown: torch.Tensor | None,
 ) -> PartDetail:
     """Look closer at a part that was recorded; called while the model is looked at.
 
     Args:
         first: returns the checkpoint that the timeline begins with.
+        shown: output of the part, its gradient or its update, None without any.
     """
     values = np.zeros(0)
     maps, dtype = NO_MAPS, ""
-    if part.output is not None:
-        values, dtype = as_array(part.output), str(part.output.dtype).removeprefix("torch.")
+    if shown is not None:
+        values, dtype = as_array(shown), str(shown.dtype).removeprefix("torch.")
         one = values[0] if values.ndim > 1 and len(values) == 1 else values
         maps = _maps(one)
     half = torch.finfo(torch.float16)
