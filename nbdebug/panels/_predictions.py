@@ -7,30 +7,37 @@ from collections.abc import Sequence
 import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.results.inside.predicted_step import PredictedStep, thinned
+from nbdebug.core.results.inside.predicted_step import PredictedStep
 from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.panels.base import Panel
 
 TAB, VIEW = "Predictions", "predictions"
 STEP = "predictions_step"
-MAX_OPTIONS = 40
 LATEST = ("", "latest")
 
 
 def offer_latest(panel: Panel) -> None:
     """Offer the latest step alone, before any is recorded."""
-    panel.context.choices.offer(STEP, "Step", TAB, [LATEST])
+    panel.context.choices.offer(STEP, "Step", TAB, [LATEST], slider=True)
 
 
 def offer_steps(panel: Panel, found: Predictions) -> None:
-    """Offer the recorded steps, the newest first; the chosen one stays."""
-    choices = panel.context.choices
-    steps = [one.step for one in thinned(found.history, MAX_OPTIONS)]
-    chosen = choices[STEP]
-    if chosen and int(chosen) in found.steps and int(chosen) not in steps:
-        steps = sorted([*steps, int(chosen)])
-    options = [(f"{step}", f"{step:,}") for step in reversed(steps)]
-    choices.offer(STEP, "Step", TAB, [LATEST, *options])
+    """Offer the kept steps on a slider, at whose end the latest is; the chosen one stays.
+
+    A step that thinning has dropped gives way to the one that was kept before it.
+    """
+    choices, steps = panel.context.choices, found.steps
+    asked = chosen = choices[STEP]
+    if chosen and steps and int(chosen) not in steps:
+        nearest = max((step for step in steps if step <= int(chosen)), default=steps[0])
+        chosen = f"{nearest}" if int(chosen) <= steps[-1] else ""
+    # The newest step is the latest: it is offered on its own only while it is chosen.
+    earlier = [step for step in steps if step != steps[-1] or f"{step}" == chosen]
+    latest = (LATEST[0], f"{steps[-1]:,}, latest" if steps else LATEST[1])
+    options = [(f"{step}", f"{step:,}") for step in reversed(earlier)]
+    choices.offer(STEP, "Step", TAB, [latest, *options], slider=True)
+    if chosen != asked:
+        choices.pick(STEP, chosen)
 
 
 def shown(panel: Panel, snapshot: Snapshot) -> tuple[Predictions, PredictedStep | None]:

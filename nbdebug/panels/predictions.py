@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.models import ColumnDataSource, DataRange1d
+from bokeh.models.annotations import Span
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
@@ -14,12 +15,12 @@ from nbdebug.core.results.inside.predicted_step import thinned
 from nbdebug.core.results.inside.prediction_frames import quartiles, scores
 from nbdebug.core.results.inside.prediction_text import title
 from nbdebug.core.results.inside.predictions import Predictions
-from nbdebug.panels._predictions import TAB, VIEW, changed, offer_latest, offer_steps
+from nbdebug.panels._predictions import STEP, TAB, VIEW, changed, offer_latest, offer_steps
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, legend_above
 from nbdebug.plots.plot_actions import PlotActions
-from nbdebug.plots.theme import BLUE, SKY, VERMILLION
+from nbdebug.plots.theme import BLUE, GREY, SKY, VERMILLION
 
 MAX_LINES = 12
 MAX_DRAWN_STEPS = 100
@@ -66,12 +67,15 @@ class PredictionCurves(Panel):
         corners = made.scatter("x", "y", source=self.corners, alpha=0)
         made.y_range = DataRange1d(renderers=[corners], range_padding=0.05)
         self.axis = made.yaxis[0]
+        self.chosen = Span(dimension="height", line_color=GREY, line_width=2, visible=False)
+        made.add_layout(self.chosen)
         return made
 
     def update(self, snapshot: Snapshot) -> None:
         self.context.mark(snapshot)
         found, sink = snapshot.results.of(Predictions, Predictions()), self.context.sink
         offer_steps(self, found)
+        self._mark_chosen(snapshot)
         if not changed(self, found, self.context.axis):
             return
         steps = thinned(found.history, MAX_DRAWN_STEPS)
@@ -88,6 +92,14 @@ class PredictionCurves(Panel):
         texts = [found.why, title(found), *found.notes] if steps else []
         sink.set_actions(self.name, PlotActions(" ".join(_ended(one) for one in texts if one)))
         self.describe(median=middle)
+
+    def _mark_chosen(self, snapshot: Snapshot) -> None:
+        """Draw a line at the step on the slider, if it is not the latest."""
+        sink, chosen = self.context.sink, self.context.choices[STEP]
+        sink.set_prop(self.chosen, "visible", bool(chosen))
+        if chosen:
+            place = float(self.place(snapshot, np.array([int(chosen)]))[0])
+            sink.set_prop(self.chosen, "location", place)
 
     def _draw_lines(self, found: Predictions, table: Array, x: Values) -> None:
         """Draw the worst samples; one that stays among them keeps its line."""

@@ -13,11 +13,12 @@ MAX_EARLY = 16
 
 @dataclass(frozen=True, slots=True)
 class PlotOption:
-    """One drop-down above the plots of a tab, or beside the title of a panel.
+    """One drop-down or slider above the plots of a tab, or beside the title of a panel.
 
     Attributes:
         panel: name of the panel, "" for above the plots.
         options: values, each with its label; free: other values can be chosen too.
+        slider: it is a slider, with the first value at its right end.
     """
 
     name: str
@@ -27,6 +28,7 @@ class PlotOption:
     value: str
     panel: str = ""
     free: bool = False
+    slider: bool = False
 
     def takes(self, value: str) -> bool:
         """Tell if a value can be chosen."""
@@ -51,14 +53,16 @@ class PlotOptions:
         options: Sequence[Option],
         panel: str = "",
         free: bool = False,
+        slider: bool = False,
     ) -> None:
-        """Add a drop-down or change its options; a value that is still offered is kept.
+        """Add a drop-down or a slider, or change its options; a value still offered is kept.
 
         Args:
             free: a button elsewhere may choose what is not offered yet.
+            slider: show a slider, with the first value at its right end.
         """
         first = options[0][0] if options else ""
-        choice = PlotOption(name, label, tab, tuple(options), first, panel, free)
+        choice = PlotOption(name, label, tab, tuple(options), first, panel, free, slider)
         with self._lock:
             old = self._choices.get(name)
             early = self._early.get(name)
@@ -108,6 +112,7 @@ class PlotOptions:
                 "panel": choice.panel,
                 "options": [list(option) for option in choice.options],
                 "value": choice.value,
+                "slider": choice.slider,
             }
             for choice in choices
         ]

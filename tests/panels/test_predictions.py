@@ -15,6 +15,7 @@ from nbdebug.panels.base import Panel
 from nbdebug.panels.predictions import PredictionCurves
 from nbdebug.panels.predictions_confusion import ConfusionMatrix, most_confused
 from nbdebug.panels.predictions_errors import PredictionErrors
+from nbdebug.panels.predictions_probabilities import ClassProbabilities
 from nbdebug.panels.predictions_regions import DecisionRegionsPlot
 from nbdebug.panels.predictions_residual_histogram import ResidualHistogram
 from nbdebug.panels.predictions_residuals import Residuals
@@ -22,7 +23,7 @@ from tests.panels.showing import Shown, context_with, draw, history
 
 PANELS = (
     PredictionCurves, ConfusionMatrix, PredictionErrors, DecisionRegionsPlot, ResidualHistogram,
-    Residuals,
+    Residuals, ClassProbabilities,
 )  # fmt: skip
 DRAWN = np.random.default_rng(0)
 COUNT, CLASSES = 30, 4
@@ -105,7 +106,7 @@ def test_a_reason_beside_older_steps_leaves_them_drawn() -> None:
 @pytest.mark.parametrize(
     ("found", "seen"),
     [
-        (classes(), {"predictions_confusion", "predictions_errors"}),
+        (classes(), {"predictions_confusion", "predictions_errors", "predictions_probabilities"}),
         (
             values(),
             {"predictions_errors", "predictions_residual_histogram", "predictions_residuals"},

@@ -29,7 +29,8 @@ MAX_VIEWS = 8
 # Joined into one module, which is what anywidget loads.
 ESM_FILES = (
     "still.js", "link.js", "control_keys.js", "take_along.js", "legends.js", "painting.js",
-    "panel_box.js", "view_frame.js", "view_theme.js", "figures.js", "bokeh_view.js",
+    "panel_box.js", "option_slider.js", "view_frame.js", "view_theme.js", "figures.js",
+    "bokeh_view.js",
 )  # fmt: skip
 CSS_FILES = ("host_theme.css", "bokeh_view.css")
 

@@ -124,6 +124,10 @@ class Frame {
         ? this.panels.get(choice.panel)?.title
         : this.tabs.find((tab) => tab.name === choice.tab)?.tools;
       if (!place) continue;
+      if (choice.slider) {
+        this.writeSlider(choice, place);
+        continue;
+      }
       let select = this.selects.get(choice.name);
       if (!select || !select.isConnected) select = this.buildSelect(choice, place);
       const options = JSON.stringify(choice.options);
@@ -134,6 +138,14 @@ class Frame {
       select.value = choice.value;
       select.closest("label").hidden = choice.options.length === 0;
     }
+  }
+  writeSlider(choice, place) {
+    let slider = this.selects.get(choice.name);
+    if (!slider?.isConnected) {
+      slider = new OptionSlider(choice, place, (message) => this.send(message));
+      this.selects.set(choice.name, slider);
+    }
+    slider.write(choice);
   }
   /** A drop-down; beside a title its label is the tooltip. */
   buildSelect(choice, place) {

@@ -11,6 +11,7 @@ from nbdebug.core.results.inside.recorded_predictions import DecisionRegions
 from nbdebug.panels.predictions import PredictionCurves
 from nbdebug.panels.predictions_confusion import ConfusionMatrix
 from nbdebug.panels.predictions_errors import PredictionErrors
+from nbdebug.panels.predictions_probabilities import ClassProbabilities
 from nbdebug.panels.predictions_regions import DecisionRegionsPlot
 
 COUNT, CLASSES = 256, 20
@@ -18,7 +19,10 @@ COUNT, CLASSES = 256, 20
 
 @pytest.fixture
 def panels():
-    return [PredictionCurves, ConfusionMatrix, PredictionErrors, DecisionRegionsPlot]
+    return [
+        PredictionCurves, ConfusionMatrix, PredictionErrors, DecisionRegionsPlot,
+        ClassProbabilities,
+    ]  # fmt: skip
 
 
 def test_ticks_fit_into_fifty_kilobytes(wire, training, dashboard, show):
