@@ -17,7 +17,12 @@ class TensorPart:
 
     Args:
         dtype: of the rows in a batch; None as they are.
+
+    Attributes:
+        names: of the columns, () where they have none.
     """
+
+    names: tuple[str, ...] = ()
 
     def __init__(self, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> None:
         self.tensor, self._dtype = tensor, dtype
@@ -32,6 +37,8 @@ class TensorPart:
 
 class RowsPart:
     """Rows that are read one batch at a time, as of an HDF5 data set or an unusual array."""
+
+    names: tuple[str, ...] = ()
 
     def __init__(self, values: Any, dtype: torch.dtype, name: str) -> None:
         self._values, self._dtype, self._name = values, dtype, name
@@ -74,6 +81,20 @@ def make_part(value: Any, dtype: torch.dtype, name: str) -> Part:
     Raises:
         DataError: the value has no rows, or holds no numbers.
     """
+    part = _made(value, dtype, name)
+    part.names = column_names(value)
+    return part
+
+
+def column_names(value: Any) -> tuple[str, ...]:
+    """Names of the columns of a DataFrame, () of anything else."""
+    if not has(value, "to_numpy"):
+        return ()
+    found = attribute(value, "columns", ())
+    return tuple(map(str, found)) if has(found, "__iter__") else ()
+
+
+def _made(value: Any, dtype: torch.dtype, name: str) -> Part:
     if isinstance(value, torch.Tensor):
         _check_dense(value, name)
         check_rows(value.ndim, name)

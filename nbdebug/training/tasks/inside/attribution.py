@@ -46,9 +46,12 @@ def explain(
     with looking(session), every_module_called(), torch.enable_grad():
         model = _Explained(session.model, one, command.of, progress)
         values, place, gap = METHODS[command.method](model, command.layer)
+        shown = as_array(model.shown)
+        fits = model.first and not model.tokens and shown.shape == (len(one.names),)
+        names = one.names if fits else ()
         return Attribution(
             command.method, session.step, command.sample, model.of, model.output,
-            as_array(values), as_array(model.shown), place, gap, command.index,
+            as_array(values), shown, place, gap, command.index, names, model.tokens,
         )  # fmt: skip
 
 
@@ -58,6 +61,7 @@ class _Explained:
     Attributes:
         value: the inputs [1, ...]; shown: of the sample, tokens if they are embedded.
         of: index of the output, -1 for the only one; output: its value.
+        first: True if these inputs are the first tensor that the model takes.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class _Explained:
         if not tensors:
             raise ModelError("The model takes no tensor: there are no inputs to explain.")
         self._leaf = next((leaf for leaf in tensors if leaf.is_floating_point()), tensors[0])
+        self.first = self._leaf is tensors[0]
         self._embedding: nn.Module | None = None
         self.shown = self._leaf[0] if one.cut else self._leaf
         self.value = self._leaf.detach()
@@ -75,6 +80,11 @@ class _Explained:
             self._find_embedding()
         self.of = self._chosen(of, one)
         self.output = float(self.at(self.value).detach())
+
+    @property
+    def tokens(self) -> bool:
+        """True if the inputs are numbers of embeddings."""
+        return self._embedding is not None
 
     def at(self, value: torch.Tensor) -> torch.Tensor:
         """The output for other inputs, a scalar."""

@@ -21,6 +21,7 @@ from nbdebug.model.module.forward import (
 )
 from nbdebug.model.module.hooks import before_forward
 from nbdebug.model.predicting.loss_calls import LossCalls
+from nbdebug.training.data.parts import column_names
 from nbdebug.training.data.sources import DatasetSource, TensorSource
 from nbdebug.training.data.validation import Validation
 from nbdebug.training.engine.session import Session
@@ -45,6 +46,7 @@ class FixedSamples:
         whole: False if step_fn calls only modules inside of the model, so that it has no
             arguments.
         loss: name of the loss of torch that a step_fn calls, "" if none was seen.
+        names: of the features of a sample, () where they have none.
     """
 
     arguments: tuple[tuple[Any, ...], dict[str, Any]]
@@ -56,6 +58,7 @@ class FixedSamples:
     batch: Any = None
     whole: bool = True
     loss: str = ""
+    names: tuple[str, ...] = ()
 
     @property
     def fresh(self) -> FixedSamples:
@@ -132,7 +135,8 @@ class FixedData:
             raise DataError(f"There is no sample {index} in train_data: they end at {last}.")
         with reading(session):
             batch = to_device(source.fetch(torch.tensor([index])), session.device)
-            found = replace(self._read(batch, "train_data", None), indices=(index,))
+            names = self._names(source)
+            found = replace(self._read(batch, "train_data", None), indices=(index,), names=names)
         self._single = index, found
         return found
 
@@ -145,7 +149,10 @@ class FixedData:
         except DataError:
             inputs, targets = moved, None
         batch = None if targets is None else moved
-        self._chosen = made(_arguments(self._session.model, inputs), targets, "given", batch=batch)
+        arguments = _arguments(self._session.model, inputs)
+        found = made(arguments, targets, "given", batch=batch)
+        first = data[0] if isinstance(data, tuple | list) and len(data) else data
+        self._chosen = replace(found, names=column_names(first))
         return self._chosen
 
     @property
@@ -181,8 +188,10 @@ class FixedData:
         session = self._session
         if session.body is not None:
             raise ModelError(NO_CALL)
+        held_out = session.validation
+        source = held_out.source if isinstance(held_out, Validation) else session.source
         with reading(session):
-            return self._read(*self._batch())
+            return replace(self._read(*self._batch()), names=self._names(source))
 
     def _read(self, batch: Any, origin: str, indices: tuple[int, ...] | None) -> FixedSamples:
         session = self._session
@@ -190,6 +199,11 @@ class FixedData:
             return self._as_called(batch, origin)
         inputs, targets = split(batch)
         return made(_arguments(session.model, inputs), targets, origin, indices, batch)
+
+    def _names(self, source: Any) -> tuple[str, ...]:
+        """Names of the columns of X; a step_fn may give the model others."""
+        direct = isinstance(source, TensorSource) and self._session.step_fn is None
+        return source.parts[0].names if direct else ()
 
     def _batch(self) -> tuple[Any, str, tuple[int, ...] | None]:
         session, validation = self._session, self._session.validation

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -164,7 +166,9 @@ def test_a_frame_lists_the_largest_first_and_a_page_shows_images() -> None:
     assert frame["value"][0] == image.values[top]
     assert frame["input"][0] == image.inputs[top]
     assert image._repr_html_().count("<img") == 2
-    assert "<table" in row._repr_html_()
+    page = row._repr_html_()
+    assert "<img" not in page
+    assert {f"input {at}" for at in range(5)} == set(re.findall(r'title="([^"]*)"', page))
     assert "input_x_gradient of output" in repr(row)
 
 
@@ -198,3 +202,65 @@ def test_what_cannot_be_explained_is_refused_in_words(
 def test_an_unknown_layer_of_grad_cam_is_refused_with_those_there_are() -> None:
     with made("cnn") as dbg, pytest.raises(ArgumentError, match=r"'fc' is no layer .*: 0, 1, 2"):
         dbg.explain(0, "grad_cam", layer="fc")
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(ROWS.numpy(), columns=[*"abcd", 7])
+
+
+def test_columns_of_a_table_name_the_inputs() -> None:
+    torch.manual_seed(0)
+    targets = CLASSES.numpy()
+    with nbd.Debugger(
+        mlp(), (frame(), targets), nn.CrossEntropyLoss(), batch_size=8, runs=None
+    ) as dbg:
+        found = dbg.explain(3)
+        assert found.names == ("a", "b", "c", "d", "7")
+        assert dbg.explain(index=5).names == found.names
+        dbg.network(data=(frame().set_axis([*"vwxyz"], axis=1), targets))
+        assert dbg.explain(0).names == tuple("vwxyz")
+        dbg.network(data=(ROWS, CLASSES))
+        assert dbg.explain(0).names == ()
+    assert set(found.to_frame().name) == {"a", "b", "c", "d", "7"}
+
+
+def test_columns_of_validation_name_its_samples() -> None:
+    torch.manual_seed(0)
+    held_out = frame().set_axis([*"vwxyz"], axis=1), CLASSES.numpy()
+    with nbd.Debugger(
+        mlp(), (ROWS, CLASSES), nn.CrossEntropyLoss(), val_data=held_out, batch_size=8, runs=None
+    ) as dbg:
+        assert dbg.explain(3).names == tuple("vwxyz")
+        assert dbg.explain(index=3).names == ()
+
+
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.word, self.last = nn.Embedding(11, 4), nn.Linear(5, 3)
+
+    def forward(self, first: torch.Tensor, rows: torch.Tensor) -> Any:
+        other = first if first.is_floating_point() else self.word(first)
+        return self.last(rows + other.mean())
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_columns_name_the_first_of_two_inputs_only(whole: bool) -> None:
+    torch.manual_seed(0)
+    first = frame().abs().astype("int64") if whole else frame()
+    with nbd.Debugger(
+        Two(), (first, ROWS, CLASSES), nn.CrossEntropyLoss(), batch_size=8, runs=None
+    ) as dbg:
+        found = dbg.explain(0)
+    assert found.inputs.shape == (5,)
+    assert found.inputs == pytest.approx(ROWS[0].numpy() if whole else frame().iloc[0].to_numpy())
+    assert found.names == (() if whole else ("a", "b", "c", "d", "7"))
+
+
+def test_tokens_are_no_columns() -> None:
+    with made("tokens") as dbg:
+        found = dbg.explain(2)
+    assert found.tokens
+    assert found.names == ()
+    words = [*"abcdefghijk"]
+    assert found.with_names(words).names == tuple(words[int(one)] for one in found.inputs)
