@@ -70,20 +70,12 @@ def network_picture(
             tensor = _tensor(session, chosen, show, update)
             detail = part_detail(session, recorder, chosen, samples, first, tensor)
     return NetworkPicture(
-        session.step,
-        structure,
-        sample if single is None else NO_FIXED,
-        samples.count,
+        session.step, structure, sample if single is None else NO_FIXED, samples.count,
         shown.origin,
         one.indices[0] if one.indices is not None and len(one.indices) == 1 else None,
-        _target(one),
-        show,
-        values,
-        _inputs(one),
-        reason,
-        detail,
+        _target(one), show, values, _inputs(one), reason, detail,
         update.step if show == "updates" and update is not None else None,
-    )
+    )  # fmt: skip
 
 
 def _recorded(
