@@ -67,7 +67,10 @@ def test_post_build_leaves_torch_and_the_quickstart_runs(
         "python", "-c", "import nbdebug; print(nbdebug.__file__)", cwd=folder, env=environment
     )
     assert "site-packages" in where
-    assert list(Path(where.strip()).parent.glob("dashboard/view/*.js"))
+    package = Path(where.strip()).parent
+    assert list(package.glob("dashboard/view/*.js"))
+    assert list(package.parent.glob("pandas/*"))
+    assert not list(package.parent.glob("**/tests/"))
     start = checkout / "binder" / "start"
     run(
         start, "jupyter", "execute", "--inplace", "01_quickstart.ipynb", cwd=folder, env=environment
