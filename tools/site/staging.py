@@ -27,7 +27,7 @@ NAMED_KINDS = {
     "checklist.md": ("checks", "rules", "controls"),
     "alarms.md": (),
 }
-TOP = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE")
+TOP = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "benchmarks/README.md")
 
 
 def markdown_pages() -> list[Path]:
@@ -45,6 +45,7 @@ def stage(folder: Path, notebooks: Path) -> None:
     """Gather all pages in an empty folder; `notebooks` holds those to show."""
     shutil.copytree(ROOT / "docs", folder / "docs")
     shutil.copytree(notebooks, folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    (folder / "benchmarks").mkdir()
     for name in TOP:
         shutil.copy(ROOT / name, folder / name)
     _write_reference(folder / "reference")
@@ -68,7 +69,7 @@ def _write_reference(folder: Path) -> None:
 def _front_page() -> str:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     trees = [_tree(title, pages) for title, pages in chapters().items()]
-    about = ["docs/index", "CONTRIBUTING", "docs/decisions/index", "CHANGELOG"]
+    about = ["docs/index", "CONTRIBUTING", "docs/decisions/index", "benchmarks/README", "CHANGELOG"]
     return "\n\n".join([readme, *trees, _tree("About", about)]) + "\n"
 
 
