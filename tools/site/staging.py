@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools.site import api_pages
+from tools.site.pictures import picture
 from tools.site.plugin_pages import KINDS, ROOT, page
 
 PYTHON_BLOCK = re.compile(r"```python\n(.*?)```", re.S)
@@ -63,6 +64,8 @@ def _write_reference(folder: Path) -> None:
         for name, plugin in kind.plugins.items():
             path = folder / kind.folder / f"{name}.md"
             path.write_text(page(kind, plugin), encoding="utf-8")
+            if shown := picture(plugin):
+                path.with_suffix(".svg").write_text(shown.svg, encoding="utf-8")
     api_pages.write(folder / "api")
 
 
