@@ -219,7 +219,7 @@ def _check_row(plugin: type[Check]) -> Iterator[str]:
     name, row = check_examples.found()[plugin.name]
     parts = (("seen", row.seen), ("expected", row.expected), ("what to do", row.remedy))
     cells = [(head, _cell(text)) for head, text in parts if text]
-    told = f"In the example {_plain(name)}, `nbd.examples.sick_setups()[{_quoted(name)}]`:"
+    told = f"Of the setup `examples.sick_setups()[{_quoted(name)}]` of `nbdebug.examples`:"
     yield f"## As it is shown\n\n{told}\n\n{_table(cells, ('', row.status))}"
 
 
