@@ -17,7 +17,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TORCH = "import torch; print(torch.__version__, torch.__file__)"
-CHECKOUT = ("nbdebug", "notebooks", "binder", "pyproject.toml", "constraints.txt", "README.md")
+CHECKOUT = (
+    "nbdebug", "notebooks", "docs", "binder", "pyproject.toml", "constraints.txt", "README.md",
+)  # fmt: skip
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str]) -> str:
