@@ -12,7 +12,7 @@ SPREAD := -n $(WORKERS) --dist loadgroup
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SOURCES := pyproject.toml constraints.txt tools/install
 
-.PHONY: lab test quick most cov soak check build binder notebooks bench docs site picture alarms clean
+.PHONY: lab test quick most cov soak check build binder notebooks bench footprint docs site picture alarms clean
 
 lab: .venv/installed-lab
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(JUPYTER_ARGS) $(NOTEBOOK)
@@ -56,6 +56,10 @@ build: .venv/installed-test
 # An environment as Binder makes it, in which the quickstart runs.
 binder: .venv/installed-test
 	$(QUIET) $(BIN)/python -m pytest tests/setup/binder_image.py $(ARGS)
+
+# Minutes, sizes and memory of a fresh install; needs the network, or a mirror of it.
+footprint: .venv/installed-test
+	$(QUIET) $(BIN)/python -m tools.footprint $(ARGS)
 
 docs: .venv/installed-test
 	$(BIN)/python -m tools.docs_tables

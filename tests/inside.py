@@ -277,6 +277,11 @@ def open_view(dashboard: Dashboard, tab: str = "Findings") -> None:
     dashboard.view._handle_custom_msg(hello, [])
 
 
+def say(widget: Any, content: Any) -> None:
+    """Send what the view of a widget sends in the browser."""
+    widget._handle_custom_msg(content, [])
+
+
 def panels_of(dashboard: Dashboard) -> list[Panel]:
     """The panels that are drawn."""
     return dashboard.pump._panels

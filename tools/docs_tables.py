@@ -1,4 +1,4 @@
-"""Writes the tables of controls, probes, checks and plug-in kinds in docs/ from the classes.
+"""Writes the tables in docs/: from the classes, and of what was measured from where it is told.
 
 Run `make docs`; with `--check` nothing is written, and a stale table is an error.
 """
@@ -21,6 +21,11 @@ from nbdebug.runs.exporters.base import Exporter
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 COMMAND = "make docs"
+# Rows of benchmarks/README.md that a user asks for first.
+COSTS = (
+    "default probes", "dashboard at 4 ticks/s", "memory over 100,000 steps", "History of ",
+    "slider's message", "lag at the end", "page closed for 30 min",
+)  # fmt: skip
 T = TypeVar("T")
 
 
@@ -71,6 +76,21 @@ def exporters() -> str:
     return "\n".join(["| format | suffix | what is written |", "|---|---|---|", *rows])
 
 
+def costs() -> str:
+    """The rows of the benchmarks that a user asks for first."""
+    text = (ROOT / "benchmarks" / "README.md").read_text("utf-8").partition("\n### ")[0]
+    rows = [row for row in text.splitlines() if row.startswith("| ") and "|---" not in row]
+    kept = [row for row in rows if any(part in row.split(" | ")[0] for part in COSTS)]
+    return "\n".join(["| what | median | bar | |", "|---|---|---|---|", *kept])
+
+
+def alarms() -> str:
+    """The sums below the table of alarms."""
+    text = (DOCS / "alarms.md").read_text("utf-8").partition("<!-- /alarms -->")[0]
+    sums = text.rpartition("|\n")[2].strip().split("\n\n")
+    return "\n".join(f"- {one}" for one in sums)
+
+
 def tables() -> dict[str, dict[str, str]]:
     """Tables by page and by the name of their markers."""
     return {
@@ -79,6 +99,7 @@ def tables() -> dict[str, dict[str, str]]:
         "checks.md": {"checks": checks()},
         "rules.md": {"meanings": rules()},
         "runs.md": {"exporters": exporters()},
+        "measured.md": {"costs": costs(), "alarms": alarms()},
     }
 
 

@@ -46,7 +46,7 @@ class LayerOrderControl(Control):
         if session.layer_order.exchanged and value != "as_built":
             raise ControlValueError(
                 f"layer_order is at {self.read(session)!r}, and the model has other layers since: "
-                "set it to 'as_built' first, then to the order that all of them shall have."
+                "set it to 'as_built' first, then to the order for all of them."
             )
         if value == session.layer_order.current:
             return str(value)

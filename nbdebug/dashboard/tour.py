@@ -6,13 +6,15 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import anywidget
 import ipywidgets
 
 HERE = Path(__file__).parent
 # In an installed package, and in a clone.
 FOLDERS = (HERE / "pages", HERE.parents[1] / "docs")
-# Links to other pages and notebooks lead nowhere from a notebook; their text stays.
-RELATIVE_LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)[^)]*\)")
+RELATIVE_LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)([^)]*)\)")
+# What links to pages that came with the package begin with; see tour_links.js.
+MARK = "#nbd-page-"
 TIP = "Show or hide the page of the documentation, which needs no network"
 MISSING = "This page did not come with the package: see docs/{} in the repository."
 
@@ -54,8 +56,16 @@ STOPS = (
 )  # fmt: skip
 
 
+class PageLinks(anywidget.AnyWidget):
+    """Hears clicks on links between pages, on behalf of the tour around it."""
+
+    _esm = (HERE / "tour_links.js").read_text("utf-8")
+
+
 class Tour:
     """Terms and their explanations; a click on a term shows its page below them.
+
+    Links in a page lead to other pages that came with the package.
 
     The widgets are made when the tour is first shown.
     """
@@ -71,7 +81,9 @@ class Tour:
         if shown and self.page is None:
             self.page = ipywidgets.Output()
             self.page.add_class("nbd-tour-page")
-            self.box.children = (*(self._row(stop) for stop in STOPS), self.page)
+            links = PageLinks()
+            links.on_msg(lambda _, content, __: self._follow(content))
+            self.box.children = (*(self._row(stop) for stop in STOPS), links, self.page)
         self.box.layout.display = "" if shown else "none"
 
     def _row(self, stop: Stop) -> Any:
@@ -86,14 +98,36 @@ class Tour:
         if self._open is None:
             self.page.outputs = ()
             return
-        text = read_page(stop.page)
+        self._write(stop.page)
+
+    def _follow(self, content: Any) -> None:
+        """Show the page that a link names."""
+        page = str(content.get("page")) if isinstance(content, dict) else ""
+        if find_page(page) is not None:
+            self._open = None
+            self._write(page)
+
+    def _write(self, page: str) -> None:
+        text = read_page(page)
         shown = {"text/markdown": text, "text/plain": text}
         self.page.outputs = ({"output_type": "display_data", "data": shown, "metadata": {}},)
 
 
+def find_page(name: str) -> Path | None:
+    """Path of a page of the docs; None where it did not come with the package."""
+    if Path(name).name != name or not name.endswith(".md"):
+        return None
+    return next((path for folder in FOLDERS if (path := folder / name).is_file()), None)
+
+
 def read_page(name: str) -> str:
-    """Markdown of a page of the docs, without links to other pages."""
-    for folder in FOLDERS:
-        if (path := folder / name).is_file():
-            return RELATIVE_LINK.sub(r"\1", path.read_text(encoding="utf-8"))
-    return MISSING.format(name)
+    """Markdown of a page of the docs; links to what did not come with the package are text."""
+    path = find_page(name)
+    if path is None:
+        return MISSING.format(name)
+    return RELATIVE_LINK.sub(_link_of_tour, path.read_text(encoding="utf-8"))
+
+
+def _link_of_tour(found: re.Match[str]) -> str:
+    page = found[2].partition("#")[0]
+    return found[1] if find_page(page) is None else f"[{found[1]}]({MARK}{page})"

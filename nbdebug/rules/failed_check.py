@@ -22,7 +22,7 @@ class FailedCheck(Rule):
     """A check of the setup failed, and training goes on with the same setup.
 
     What a check proves before training stays true while the setup is the same, and explains what
-    follows from it. Mend the setup, make a new Debugger, and run the checklist again.
+    follows from it. Fix the setup, make a new Debugger, and run the checklist again.
 
     False alarms: 0 of 144 healthy trainings.
     """

@@ -39,7 +39,7 @@ class NotFinite(Rule):
         # A smaller step size does not help against NaN in the data, or against a division by 0.
         remedies = (*smaller, exclude)
         if failure.origin == "data":
-            remedies = (exclude, Remedy("Mend or remove the samples that are named"))
+            remedies = (exclude, Remedy("Fix or remove the samples that are named"))
         if failure.origin == "operation":
             remedies = (Remedy("Guard the operation in the line that is named"), exclude)
         evidence = () if loss is None else downsampled(loss.mean)

@@ -64,6 +64,17 @@ def trains_live(page: Page) -> None:
     expect(page.locator(".nbd-still:visible")).to_have_count(0)
 
 
+def help_leads_from_page_to_page(page: Page, name: str) -> None:
+    """Open a page of the tour and follow a link in it."""
+    page.locator(".nbd-dashboard button", has_text="Help").first.click()
+    page.locator(".nbd-tour button", has_text="Controls").click()
+    picture(page, f"{name}-help")
+    page.locator(".nbd-tour-page a", has_text="Timeline").first.click()
+    expect(page.locator(".nbd-tour-page").get_by_role("heading", name="Timeline:")).to_be_visible()
+    picture(page, f"{name}-help-followed")
+    page.locator(".nbd-dashboard button", has_text="Help").first.click()
+
+
 def picture(page: Page, name: str) -> None:
     ARTEFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTEFACTS / f"{name}.png")
@@ -81,6 +92,7 @@ def test_in_notebook_7(notebook_app: Lab, browser: Browser) -> None:
     page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
     trains_live(page)
     picture(page, "notebook-7")
+    help_leads_from_page_to_page(page, "notebook-7")
     assert errors == []
     until(lambda: "at step 0" not in page.locator(".nbd-still").inner_text(), "the picture")
     page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
@@ -99,6 +111,7 @@ def test_in_voila(voila: Lab, browser: Browser) -> None:
     page, errors = opened(browser, f"http://127.0.0.1:{voila.port}/voila/render/{name}")
     trains_live(page)
     picture(page, "voila")
+    help_leads_from_page_to_page(page, "voila")
     assert errors == []
     page.close()
 

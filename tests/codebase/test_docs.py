@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +161,57 @@ def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     finally:
         for one in {id(one): one for one in (made, space["dbg"])}.values():
             one.close()
+
+
+# What the script on the page of ranks takes for granted.
+BEFORE_RANKS = """
+import torch, torch.distributed as dist, nbdebug as nbd
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+torch.manual_seed(0)
+net, data = nn.Linear(4, 2), TensorDataset(torch.randn(32, 4), torch.arange(32) % 2)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+sampler = DistributedSampler(data, num_replicas=2, rank=int(__import__("os").environ["RANK"]))
+loader = DataLoader(data, 8, sampler=sampler)
+"""
+STEP = """optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()"""
+AFTER_RANKS = """print("steps", len(dbg.history.frame("loss")))
+dbg.close()
+dist.destroy_process_group()
+"""
+
+
+def test_every_block_of_python_is_run_but_for_those_of_fastai() -> None:
+    fences = {
+        named(page): set(re.findall(r"^```(py.*)$", text(page), re.MULTILINE)) for page in GUIDES
+    }
+    others = {page: kinds - {"python"} for page, kinds in fences.items() if kinds - {"python"}}
+
+    # The first runs on two ranks, below; fastai is not among the packages of the tests.
+    assert others == {"docs/ranks.md": {"python no-run"}, "docs/trainers_more.md": {"py"}}
+    assert {page for page in GUIDES if "python" in fences[named(page)]} <= set(PAGES)
+    for code in re.findall(r"```py\n(.*?)```", text(ROOT / "docs" / "trainers_more.md"), re.DOTALL):
+        compile(code.replace("%%nbd\n", ""), "trainers_more.md", "exec")
+
+
+@pytest.mark.slow
+def test_the_script_of_several_ranks_runs_on_two(tmp_path: Path) -> None:
+    (block,) = re.findall(
+        r"```python no-run\n(.*?)```", text(ROOT / "docs" / "ranks.md"), re.DOTALL
+    )
+    script = tmp_path / "train.py"
+    script.write_text(f"{BEFORE_RANKS}{block.replace('...', STEP)}\n{AFTER_RANKS}")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", "2", str(script)]
+    kept = {**os.environ, "PYTHONPATH": str(ROOT), "NBDEBUG_RUNS": "off", "OMP_NUM_THREADS": "1"}
+
+    done = subprocess.run(command, cwd=tmp_path, env=kept, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("steps 20") == 2, done.stdout
 
 
 def test_the_code_map_has_every_room() -> None:

@@ -14,9 +14,21 @@ import pytest
 
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
-from tools.site import notebooks
+from nbdebug.examples import sick_setups
+from tools.site import check_examples, notebooks
 from tools.site.links import check_links
-from tools.site.plugin_pages import CHECKS, KINDS, RULES, Kind, page, probes_of, symptoms
+from tools.site.pictures import picture
+from tools.site.plugin_pages import (
+    CHECKS,
+    CONTROLS,
+    KINDS,
+    PROBES,
+    RULES,
+    Kind,
+    page,
+    probes_of,
+    symptoms,
+)  # fmt: skip
 from tools.site.sources import remedies, thresholds
 from tools.site.staging import chapters, markdown_pages, python_blocks, stage
 
@@ -104,6 +116,42 @@ def test_every_rule_shows_what_it_says_and_its_remedies() -> None:
         assert symptom.seen in found["As it is shown"].replace("\\", ""), name
         shown = found["Remedies"].count("\n- ") + found["Remedies"].startswith("- ")
         assert shown == len(symptom.remedies), name
+
+
+def test_every_rule_that_reads_series_shows_them(staged: Path) -> None:
+    for name, rule in RULES.plugins.items():
+        drawn = {one.partition("/")[0] for one in rule.examples()[0].series}
+        reads = {one.partition("/")[0] for one in rule.needs}
+        there = (staged / "reference" / "rules" / f"{name}.svg").exists()
+        assert there or not drawn & reads, name
+        assert there == (f"]({name}.svg)" in page(RULES, rule)), name
+
+
+def test_pictures_show_the_series_and_mark_the_step() -> None:
+    rule = picture(RULES.plugins["vanishing_gradients"])
+    control = picture(CONTROLS.plugins["lr"])
+    probe = picture(PROBES.plugins["activations"])
+
+    assert rule is not None
+    assert control is not None
+    assert probe is not None
+    assert [">grad_norm/0.weight<" in one.svg for one in (rule, control, probe)] == [1, 0, 0]
+    assert ">lr<" in control.svg
+    assert "`lr` is set from `0.01` to `0.1` at step 120" in control.caption
+    assert "dead/" in probe.svg or "near_zero/" in probe.svg
+    # Marked are the step since when, and that of the change; a probe has none.
+    assert ["stroke-dasharray" in one.svg for one in (rule, control, probe)] == [1, 1, 0]
+    # Each is a document of its own that loads nothing.
+    assert all("href" not in one.svg for one in (rule, control, probe))
+
+
+def test_a_check_shows_its_row_on_a_setup_with_the_fault() -> None:
+    planted = {setup.check for setup in sick_setups().values()}
+    text = sections(page(CHECKS, CHECKS.plugins["broadcast"]))["As it is shown"]
+
+    assert planted <= set(check_examples.found())
+    assert "| seen | outputs (64, 1), targets (64,)" in text
+    assert "| what to do | " in text
 
 
 def test_thresholds_are_those_of_the_classes() -> None:

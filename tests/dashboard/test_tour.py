@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import ipywidgets
 import pytest
 
 from nbdebug.dashboard import tour as module
 from nbdebug.dashboard.close_widgets import close_tree
-from nbdebug.dashboard.tour import STOPS, Tour, read_page
+from nbdebug.dashboard.tour import STOPS, PageLinks, Tour, read_page
+from tests.inside import say
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,9 +24,12 @@ def shown(tour: Tour) -> str:
 
 
 def click(tour: Tour, term: str) -> None:
-    next(
-        row.children[0] for row in tour.box.children[:-1] if row.children[0].description == term
-    ).click()
+    next(row.children[0] for row in rows(tour) if row.children[0].description == term).click()
+
+
+def rows(tour: Tour) -> list[Any]:
+    """Rows of terms, without the page and what hears its links."""
+    return [child for child in tour.box.children if isinstance(child, ipywidgets.HBox)]
 
 
 def test_widgets_are_made_when_the_tour_is_shown_and_once() -> None:
@@ -30,12 +37,12 @@ def test_widgets_are_made_when_the_tour_is_shown_and_once() -> None:
     assert tour.box.children == ()
     assert tour.box.layout.display == "none"
     tour.show(True)
-    rows = tour.box.children
-    assert [row.children[0].description for row in rows[:-1]] == [stop.term for stop in STOPS]
+    made = tour.box.children
+    assert [row.children[0].description for row in rows(tour)] == [stop.term for stop in STOPS]
     tour.show(False)
     assert tour.box.layout.display == "none"
     tour.show(True)
-    assert tour.box.children == rows
+    assert tour.box.children == made
     assert tour.box.layout.display != "none"
 
 
@@ -59,7 +66,44 @@ def test_each_page_is_in_the_docs_and_in_the_wheel(page: str) -> None:
     assert included[f"docs/{page}"] == f"nbdebug/dashboard/pages/{page}"
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert read_page(page).splitlines()[0] == text.splitlines()[0]
-    assert "](" not in read_page(page).replace("](http", "")
+
+
+def test_links_lead_to_pages_that_came_with_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs.md").write_text("[a](timeline.md#undo), [b](gone.md), [c](../x.ipynb)\n")
+    (tmp_path / "timeline.md").write_text("# Timeline\n\n[d](https://x.org/y)\n")
+    monkeypatch.setattr(module, "FOLDERS", (tmp_path,))
+
+    assert read_page("runs.md") == "[a](#nbd-page-timeline.md), b, c\n"
+    assert read_page("timeline.md") == "# Timeline\n\n[d](https://x.org/y)\n"
+
+
+def test_pages_of_the_wheel_link_each_other() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    included = wheel["targets"]["wheel"]["force-include"]
+    pages = [Path(source).name for source in included if source.endswith(".md")]
+    links = {
+        link for page in pages for link in re.findall(r"\]\(#nbd-page-(.*?)\)", read_page(page))
+    }
+
+    assert {"rules.md", "checks.md", "predictions.md", "own_loop.md"} <= links & set(pages)
+
+
+def test_a_link_that_is_clicked_opens_its_page_and_another_name_none() -> None:
+    tour = Tour()
+    tour.show(True)
+    click(tour, "Controls")
+    (links,) = [row for row in tour.box.children if isinstance(row, PageLinks)]
+
+    say(links, {"page": "timeline.md"})
+    assert shown(tour) == read_page("timeline.md")
+    for strange in ({"page": "../README.md"}, {"page": "gone.md"}, {"page": 3}, {}, "timeline.md"):
+        say(links, strange)
+    assert shown(tour) == read_page("timeline.md")
+    click(tour, "Controls")
+    assert shown(tour).startswith("# Controls")
+    close_tree(tour.box)
 
 
 def test_the_pages_of_the_package_come_first(

@@ -17,7 +17,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TORCH = "import torch; print(torch.__version__, torch.__file__)"
-CHECKOUT = ("nbdebug", "notebooks", "binder", "pyproject.toml", "constraints.txt", "README.md")
+CHECKOUT = (
+    "nbdebug", "notebooks", "docs", "binder", "pyproject.toml", "constraints.txt", "README.md",
+)  # fmt: skip
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str]) -> str:
@@ -67,7 +69,10 @@ def test_post_build_leaves_torch_and_the_quickstart_runs(
         "python", "-c", "import nbdebug; print(nbdebug.__file__)", cwd=folder, env=environment
     )
     assert "site-packages" in where
-    assert list(Path(where.strip()).parent.glob("dashboard/view/*.js"))
+    package = Path(where.strip()).parent
+    assert list(package.glob("dashboard/view/*.js"))
+    assert list(package.parent.glob("pandas/*"))
+    assert not list(package.parent.glob("**/tests/"))
     start = checkout / "binder" / "start"
     run(
         start, "jupyter", "execute", "--inplace", "01_quickstart.ipynb", cwd=folder, env=environment

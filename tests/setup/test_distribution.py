@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -133,7 +134,7 @@ def _padded(version: str) -> list[str]:
     return [*version.split("."), "0", "0"][:3]
 
 
-def test_version_is_said_in_three_places() -> None:
+def test_version_is_said_in_four_places() -> None:
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## \[(.+?)\](.*)$", changelog, re.MULTILINE)
@@ -142,6 +143,8 @@ def test_version_is_said_in_three_places() -> None:
     assert headings[0] == ("Unreleased", "")
     # Between two releases the version is that of the next one, under development.
     number, _, development = __version__.partition(".dev")
+    launcher = ROOT / "nbdebug" / "command_line" / "launcher" / "package.json"
+    assert json.loads(launcher.read_text(encoding="utf-8"))["version"] == number
     newest = headings[1][0]
     assert newest == number if not development else Version(newest) < Version(number)
     assert re.fullmatch(r" - \d{4}-\d\d-\d\d", headings[1][1])

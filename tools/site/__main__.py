@@ -14,9 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools.site import notebooks
+from tools.site import check_examples, notebooks
 from tools.site.links import LinkReport, check_links
-from tools.site.plugin_pages import KINDS, ROOT
+from tools.site.pictures import picture
+from tools.site.plugin_pages import KINDS, ROOT, Kind
 from tools.site.staging import markdown_pages, python_blocks, stage
 
 CONFIGURATION = Path(__file__).parent
@@ -45,6 +46,10 @@ def build(out: Path, execute: bool = False) -> LinkReport:
     return check_links(out)
 
 
+def _pictures(kind: Kind) -> int:
+    return sum(picture(plugin) is not None for plugin in kind.plugins.values())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.site")
     parser.add_argument("--execute", action="store_true", help="run the notebooks first")
@@ -58,6 +63,8 @@ def main() -> None:
     blocks = sum(len(python_blocks(path)) for path in markdown_pages())
     kinds = ", ".join(f"{len(kind.plugins)} {kind.folder}" for kind in KINDS)
     print(f"{report.pages} pages, of them {kinds}")
+    shown = ", ".join(f"{_pictures(kind)} of {kind.folder}" for kind in KINDS)
+    print(f"pictures: {shown}; {len(check_examples.found())} checks show a row of a report")
     print(
         f"{report.internal} links inside, {len(report.dead)} dead; {report.external} to elsewhere"
     )

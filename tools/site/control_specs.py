@@ -29,9 +29,9 @@ class Everything(nn.Module):
         return logits
 
 
-def series() -> tuple[torch.Tensor, torch.Tensor]:
-    """Random series [32, 5, 4] and the sign of their sums [32]."""
-    X = torch.randn(32, 5, 4, generator=torch.Generator().manual_seed(0))
+def series(count: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random series [N, 5, 4], as many as asked for, and the sign of their sums [N]."""
+    X = torch.randn(count, 5, 4, generator=torch.Generator().manual_seed(0))
     return X, (X.sum((1, 2)) > 0).long()
 
 

@@ -18,7 +18,9 @@ from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.probes.base import Probe
 from nbdebug.rules.base import Rule
 from tools.docs_tables import own
+from tools.site import check_examples
 from tools.site.control_specs import control_specs
+from tools.site.pictures import picture
 from tools.site.sources import module_of, remedies, thresholds
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +57,7 @@ def page(kind: Kind, plugin: Plugin) -> str:
         f"# {title} ({kind.folder.removesuffix('s')})",
         f"[{kind.title}](../../docs/{kind.folder}.md) / `{plugin.name}`",
         _plain(why),
+        *_pictured(plugin),
         *kind.write(plugin),
         *_thresholds(plugin),
         *_measured(kind.folder, plugin.name, " ".join(alarms.split())),
@@ -62,6 +65,12 @@ def page(kind: Kind, plugin: Plugin) -> str:
         f"Class `{plugin.__name__}` in `{module_of(plugin).__name__.replace('.', '/')}.py`.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _pictured(plugin: Plugin) -> Iterator[str]:
+    if shown := picture(plugin):
+        words = shown.caption.replace("`", "")
+        yield f"![{words}]({plugin.name}.svg)\n\n{shown.caption}"
 
 
 def link(kind: str, name: str, label: str = "") -> str:
@@ -196,10 +205,26 @@ def _check(plugin: type[Check]) -> Iterator[str]:
         rows.append(("run by the rules", links))
     yield _table(rows)
     yield f'```python\ndbg.check("{plugin.name}")\n```'
+    yield from _check_row(plugin)
     if said := remedies(plugin):
         listed = "\n".join(f"- {_plain(text)}" for text in said)
         what = "One of these, by what is seen; … stands for a name or a number."
         yield f"## Remedies\n\n{what}\n\n{listed}"
+
+
+def _check_row(plugin: type[Check]) -> Iterator[str]:
+    """The row of a report on a setup with the fault."""
+    if plugin.name not in check_examples.found():
+        return
+    name, row = check_examples.found()[plugin.name]
+    parts = (("seen", row.seen), ("expected", row.expected), ("what to do", row.remedy))
+    cells = [(head, _cell(text)) for head, text in parts if text]
+    told = f"Of the setup `examples.sick_setups()[{_quoted(name)}]` of `nbdebug.examples`:"
+    yield f"## As it is shown\n\n{told}\n\n{_table(cells, ('', row.status))}"
+
+
+def _cell(text: str) -> str:
+    return " ".join(_plain(text).replace("|", "\\|").split())
 
 
 def _rule(plugin: type[Rule]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools.site import api_pages
+from tools.site.pictures import picture
 from tools.site.plugin_pages import KINDS, ROOT, page
 
 PYTHON_BLOCK = re.compile(r"```python\n(.*?)```", re.S)
@@ -27,7 +28,7 @@ NAMED_KINDS = {
     "checklist.md": ("checks", "rules", "controls"),
     "alarms.md": (),
 }
-TOP = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE")
+TOP = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "benchmarks/README.md")
 
 
 def markdown_pages() -> list[Path]:
@@ -45,6 +46,7 @@ def stage(folder: Path, notebooks: Path) -> None:
     """Gather all pages in an empty folder; `notebooks` holds those to show."""
     shutil.copytree(ROOT / "docs", folder / "docs")
     shutil.copytree(notebooks, folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    (folder / "benchmarks").mkdir()
     for name in TOP:
         shutil.copy(ROOT / name, folder / name)
     _write_reference(folder / "reference")
@@ -62,13 +64,15 @@ def _write_reference(folder: Path) -> None:
         for name, plugin in kind.plugins.items():
             path = folder / kind.folder / f"{name}.md"
             path.write_text(page(kind, plugin), encoding="utf-8")
+            if shown := picture(plugin):
+                path.with_suffix(".svg").write_text(shown.svg, encoding="utf-8")
     api_pages.write(folder / "api")
 
 
 def _front_page() -> str:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     trees = [_tree(title, pages) for title, pages in chapters().items()]
-    about = ["docs/index", "CONTRIBUTING", "docs/decisions/index", "CHANGELOG"]
+    about = ["docs/index", "CONTRIBUTING", "docs/decisions/index", "benchmarks/README", "CHANGELOG"]
     return "\n\n".join([readme, *trees, _tree("About", about)]) + "\n"
 
 

@@ -81,12 +81,18 @@ def picture(snapshot: Snapshot) -> str:
 
 def svg(snapshot: Snapshot) -> str:
     """The plots as an SVG document; "" if there is nothing to draw."""
-    plots = [plot for plot in _plots(snapshot) if plot.all_series]
+    applied = {change.step for change in snapshot.changes if change.status == "applied"}
+    return draw(_plots(snapshot), snapshot, sorted(applied)[-MAX_MARKS:])
+
+
+def draw(plots: Iterable[Plot], snapshot: Snapshot, marks: Sequence[int]) -> str:
+    """Plots side by side as an SVG document, with dashed lines at steps; "" without values."""
+    plots = [plot for plot in plots if plot.all_series]
     if not plots:
         return ""
     width = WIDTH / len(plots)
     drawn = "".join(
-        _draw(plot, index * width + LEFT, width - LEFT - GAP, snapshot)
+        _draw(plot, index * width + LEFT, width - LEFT - GAP, snapshot, marks)
         for index, plot in enumerate(plots)
     )
     return (
@@ -105,7 +111,7 @@ def _plots(snapshot: Snapshot) -> list[Plot]:
     return [*plots, Plot("Gradient norm", series.get("grad_norm"), log=True)]
 
 
-def _draw(plot: Plot, x: float, width: float, snapshot: Snapshot) -> str:
+def _draw(plot: Plot, x: float, width: float, snapshot: Snapshot, marks: Sequence[int]) -> str:
     title = f'<text x="{x:.0f}" y="15" font-size="12" font-weight="600">{_text(plot.title)}</text>'
     bounds = [part for one in plot.all_series for part in (one.minimum, one.maximum)]
     changes = change_steps(snapshot.changes)
@@ -117,7 +123,7 @@ def _draw(plot: Plot, x: float, width: float, snapshot: Snapshot) -> str:
     # All plots share the axis of steps.
     last = max(snapshot.status.step, *(int(one.step[-1]) for one in plot.all_series), 1)
     frame = Frame(x, width, Scale(0.0, float(last)), values)
-    parts = [title, _axes(frame), _changes(frame, snapshot)]
+    parts = [title, _axes(frame), _marks(frame, marks)]
     if plot.training is not None and len(plot.training):
         parts.append(_training(frame, plot.training, plot.log, changes))
     if plot.validation is not None and len(plot.validation):
@@ -200,10 +206,9 @@ def _axes(frame: Frame) -> str:
     return "".join(parts) + f'<line {line} stroke="{INK}" stroke-opacity=".7"/>'
 
 
-def _changes(frame: Frame, snapshot: Snapshot) -> str:
-    """Dashed lines where controls were changed."""
-    steps = sorted({change.step for change in snapshot.changes if change.status == "applied"})
-    places = [frame.x + frame.width * step / frame.steps.high for step in steps[-MAX_MARKS:]]
+def _marks(frame: Frame, steps: Sequence[int]) -> str:
+    """Dashed lines, such as where controls were changed."""
+    places = [frame.x + frame.width * step / frame.steps.high for step in steps]
     lines = "".join(f"M{x:.1f} {TOP}V{HEIGHT - BOTTOM}" for x in places)
     dash = f'stroke="{CHANGE}" stroke-dasharray="4 3"'
     return f'<path d="{lines}" fill="none" {dash}/>' if lines else ""

@@ -29,13 +29,13 @@ OTHER_DATA = (
 )
 WRITTEN_BATCHES = (
     "steps of the saved training wrote into its batches, and no file holds what they wrote. "
-    "Training goes on with the batches as they are now: where these were made anew, and steps do "
+    "Training goes on with the batches as they are now: where these were made again, and steps do "
     "not write the same again, it differs from a training without a restart."
 )
 LATE = (
     "training writes into this large value, which was taken as data before. A rewind, a fork or a "
     "replay to an earlier step leaves it as it is then. Make it a tensor and a buffer "
-    "of the model (register_buffer) and begin anew to go back to every step."
+    "of the model (register_buffer) and begin again to go back to every step."
 )
 NOT_RESUMED = (
     "what loss_fn and step_fn count there was not taken from the checkpoint: it has no form in a "

@@ -159,7 +159,7 @@ def explain(session: Session, batch: Batch, loss: float, place: str) -> NonFinit
         what += behind
     advice = "Lower the learning rate, clip gradients or look at the data;"
     if part == "data":
-        advice = "Mend these samples or exclude them;"
+        advice = "Fix these samples or exclude them;"
     elif operation is not None and operation.advice:
         advice, found = operation.advice, "operation"
     text = (

@@ -1,0 +1,1 @@
+"""What a stranger waits for and installs: minutes to the first moving plot, sizes, memory."""
