@@ -41,6 +41,7 @@ from nbdebug.training.own_loop.meeting.loop_thread import (
     PassOver,
     wait_for_end,
 )
+from nbdebug.training.own_loop.messages import RUNS_ALREADY, RUNS_TO_ITS_END
 
 SETTLE_SECONDS = 5.0
 ARGUMENTS = (
@@ -174,13 +175,12 @@ class Watch(Debugger):
 
         Args:
             loop: a function that iterates over `batches`; returns at once.
-            steps, epochs: as for `Debugger.run`.
+            steps, epochs: as for `Debugger.run`, of a paused loop; ArgumentError with `loop`.
         """
         if loop is None:
-            super().run(steps, epochs)
-            return
-        if self._body.runs:
-            raise ArgumentError("A loop is running: wait for its end, or call dbg.end_loop().")
+            return super().run(steps, epochs)
+        if self._body.runs or (steps, epochs) != (None, None):
+            raise ArgumentError(RUNS_ALREADY if self._body.runs else RUNS_TO_ITS_END)
         thread = LoopThread(self._run, loop)
         passes, self._body.started = self._body.passes, None
         thread.start()

@@ -21,7 +21,8 @@ from nbdebug.model.schedule.live import Schedule
 from nbdebug.model.schedule.unit import ask_for_unit, own_scheduler
 from nbdebug.model.state.other_threads import of_other_trainings
 from nbdebug.model.state.random_numbers.session_rng import SessionRng
-from nbdebug.model.state.surroundings import Surroundings
+from nbdebug.model.state.surroundings import Root, Surroundings
+from nbdebug.model.state.values.places import around_optimizer
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 from nbdebug.model.training_state import TrainingState
 from nbdebug.training.data.batch import CountSamples, count_samples, declared
@@ -153,11 +154,17 @@ class Session(TrainingState):
         # Whoever repairs a sample between two runs does not want it back after a rewind.
         yield from self._given
 
+    def _around_optimizers(self) -> Iterator[Root]:
+        for optimizer in self.optimizers.all:
+            for member in members_of(optimizer):
+                yield from around_optimizer(member)
+
     def _take_loop(self, source: Any) -> None:
         """Let a loop of the user's own make the steps, if there is one."""
         self.body: Any = None
         if not isinstance(source, LoopSource):
             self._keep_place(self.sampler)
+            self.surroundings.more = self._around_optimizers
             return
         self.body, self.rng = source.body, source.rng
         around, state = self.surroundings, source.body.state

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 NO_LOOP = "No loop is running: run the cell with your loop, it goes on from here."
 LEFT = "The loop was left before the update of this step. Run its cell again to go on from here."
+RUNS_ALREADY = "A loop is running: wait for its end, or call dbg.end_loop()."
+RUNS_TO_ITS_END = (
+    "run(loop) trains for as long as the loop does: expected no steps and no epochs with it. "
+    'dbg.break_when("step >= 7") pauses at a step.'
+)
 CLOSED = "This watch was closed; make a new one."
 NESTED = (
     "A loop over batches() began inside of another one: one loop makes the steps. Iterate over the "

@@ -29,6 +29,8 @@ HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 HOOKS_OF_MODULES = tuple(name for name in vars(nn.Module()) if name.endswith("_hooks"))
 HOOK_MARKS = tuple(name for name in vars(nn.Module()) if "_hooks_" in name)
 CACHE = type(functools.lru_cache(len))
+# What torch itself keeps in every optimizer, and what a scheduler puts there.
+OF_OPTIMIZERS = {*vars(torch.optim.SGD([torch.zeros(1)])), "step", "_opt_called", "_step_count"}
 # Names of functions that give other values each time.
 DRAWS = re.compile("rand|normal|choice|shuffle|sample|uniform|bernoulli|multinomial|dropout|time")
 # In a place without a value, such as a variable before its first assignment.
@@ -122,6 +124,18 @@ def hooks_of(value: Any) -> Iterator[tuple[str, Any]]:
     for one in held:
         for name, hooks in hooks_by_name(one):
             yield from ((name, hook) for hook in list(hooks.values()) if not is_own(hook))
+
+
+def around_optimizer(
+    optimizer: torch.optim.Optimizer,
+) -> Iterator[tuple[str, Any, Callable[[Any], None] | None]]:
+    """Hooks of an optimizer, and what one of the user's own keeps in attributes, with its binds."""
+    for name, hook in hooks_of(optimizer):
+        yield f"optimizer.{name}", hook, None
+    if not is_of_library(type(optimizer)):
+        for name, value in list(vars(optimizer).items()):
+            if name not in OF_OPTIMIZERS:
+                yield f"optimizer.{name}", value, partial(put, vars(optimizer), name)
 
 
 def hooked(value: nn.Module | torch.Tensor) -> Iterator[nn.Module | torch.Tensor]:
