@@ -24,7 +24,7 @@ def signed_bars(
         label: name of the whole for who cannot see it.
     """
     finite = [value for value in values if math.isfinite(value)]
-    low, high = min(0.0, *finite, 0.0), max(0.0, *finite, 0.0)
+    low, high = min([0.0, *finite]), max([0.0, *finite])
     span = (high - low) or 1.0
     rows = "".join(
         _row(name, value, note, (low, span))

@@ -29,8 +29,6 @@ HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 HOOKS_OF_MODULES = tuple(name for name in vars(nn.Module()) if name.endswith("_hooks"))
 HOOK_MARKS = tuple(name for name in vars(nn.Module()) if "_hooks_" in name)
 CACHE = type(functools.lru_cache(len))
-# What torch itself keeps in every optimizer, and what a scheduler puts there.
-OF_OPTIMIZERS = {*vars(torch.optim.SGD([torch.zeros(1)])), "step", "_opt_called", "_step_count"}
 # Names of functions that give other values each time.
 DRAWS = re.compile("rand|normal|choice|shuffle|sample|uniform|bernoulli|multinomial|dropout|time")
 # In a place without a value, such as a variable before its first assignment.
@@ -134,8 +132,18 @@ def around_optimizer(
         yield f"optimizer.{name}", hook, None
     if not is_of_library(type(optimizer)):
         for name, value in list(vars(optimizer).items()):
-            if name not in OF_OPTIMIZERS:
+            if name not in _of_every_optimizer():
                 yield f"optimizer.{name}", value, partial(put, vars(optimizer), name)
+
+
+@functools.cache
+def _of_every_optimizer() -> frozenset[str]:
+    """What torch itself keeps in an optimizer, and what a scheduler puts there.
+
+    Made when it is asked for: the first optimizer loads torch's compiler, which takes a second.
+    """
+    own = vars(torch.optim.SGD([torch.zeros(1)]))
+    return frozenset((*own, "step", "_opt_called", "_step_count"))
 
 
 def hooked(value: nn.Module | torch.Tensor) -> Iterator[nn.Module | torch.Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nbdebug.model.origin.source_line import place_of
-from nbdebug.model.source_code import LIBRARIES
+from nbdebug.model.source_code import is_library_file
 from nbdebug.training.own_loop.meeting.frames import LoopFrames
 from nbdebug.training.own_loop.meeting.loop_code import attributes_used, names_used, raises
 
@@ -42,7 +42,7 @@ def _functions(
     """Functions of the user's that code names, and that these name."""
     for name in sorted(names & space.keys()):
         function = space[name]
-        if not isinstance(function, types.FunctionType) or _is_library(function):
+        if not _is_users(function):
             continue
         yield function
         if depth > 1:
@@ -50,10 +50,11 @@ def _functions(
             yield from _functions(function.__globals__, reached, depth - 1)
 
 
-def _is_library(function: types.FunctionType) -> bool:
-    named = str(function.__globals__.get("__name__", ""))
-    own = function.__code__.co_filename.startswith(LIBRARIES)
-    return own or named.partition(".")[0] == "nbdebug"
+def _is_users(function: Any) -> bool:
+    if not isinstance(function, types.FunctionType):
+        return False
+    module = str(function.__globals__.get("__name__", ""))
+    return not is_library_file(module, function.__code__.co_filename)
 
 
 def _place(code: types.CodeType, line: int) -> str:

@@ -50,7 +50,7 @@ def network_picture(
     Args:
         samples: the fixed ones; single: another sample that is looked at, None for a fixed one.
         first: returns the checkpoint that the timeline begins with.
-        update: the one that was measured last.
+        update: the one that was measured last, None unless updates are shown.
 
     Raises:
         DataError: there is no such sample.
@@ -74,7 +74,7 @@ def network_picture(
         shown.origin,
         one.indices[0] if one.indices is not None and len(one.indices) == 1 else None,
         _target(one), show, values, _inputs(one), reason, detail,
-        update.step if show == "updates" and update is not None else None,
+        None if update is None else update.step,
     )  # fmt: skip
 
 
