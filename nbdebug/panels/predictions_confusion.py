@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import ColumnDataSource, Range1d
-from bokeh.models.tickers import FixedTicker
-from bokeh.models.ui import UIElement
 from numpy.typing import NDArray
 
 from nbdebug.core.history.snapshot import Snapshot
@@ -14,19 +11,16 @@ from nbdebug.core.results.inside.prediction_frames import counted
 from nbdebug.core.results.inside.prediction_text import sentence
 from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.errors import ArgumentError
-from nbdebug.panels._predictions import TAB, fresh, offer_latest
-from nbdebug.panels.base import Panel
+from nbdebug.panels._cell_table import CellTable
+from nbdebug.panels._predictions import TAB, fresh
 from nbdebug.plots.columns import Values
-from nbdebug.plots.figures import hover, plain_figure
 from nbdebug.plots.plot_actions import PlotActions
-from nbdebug.plots.theme import BLUE, VERMILLION
 
 MAX_SHOWN = 20
-COLUMNS = ("x", "y", "alpha", "target", "predicted", "count")
 WEAKEST, STRONGEST = 0.12, 0.6
 
 
-class ConfusionMatrix(Panel):
+class ConfusionMatrix(CellTable):
     """Targets by row, predicted classes by column; of many classes those with most errors."""
 
     name = "predictions_confusion"
@@ -36,31 +30,9 @@ class ConfusionMatrix(Panel):
     help = "blue: right, red: wrong"
     height = 300
 
-    def build(self) -> UIElement:
-        offer_latest(self)
-        made = plain_figure(
-            self.name, self.height, x_range=Range1d(start=-0.5, end=0.5),
-            y_range=Range1d(start=0.5, end=-0.5), x_axis_label="predicted", y_axis_label="target",
-            tools="reset,save",
-        )  # fmt: skip
-        made.xgrid.grid_line_color = made.ygrid.grid_line_color = None
-        self.ticker = FixedTicker(ticks=[])
-        made.xaxis.ticker = made.yaxis.ticker = self.ticker
-        self.right, self.wrong = (ColumnDataSource({n: [] for n in COLUMNS}) for _ in range(2))
-        cells = [
-            made.rect("x", "y", 0.96, 0.96, source=source, fill_color=colour, fill_alpha="alpha",
-                      line_color=None)
-            for source, colour in ((self.right, BLUE), (self.wrong, VERMILLION))
-        ]  # fmt: skip
-        self.texts = ColumnDataSource({"x": [], "y": [], "text": []})
-        made.text(
-            "x", "y", "text", source=self.texts, text_align="center", text_baseline="middle",
-            text_font_size="11px",
-        )  # fmt: skip
-        card = [("target", "@target"), ("predicted", "@predicted"), ("", "<b>@count{0,0}</b>")]
-        hover(made, cells, card, "mouse")
-        self.figure = made
-        return made
+    axes = "predicted", "target"
+    columns = "target", "predicted", "count"
+    card = ("target", "@target"), ("predicted", "@predicted"), ("", "<b>@count{0,0}</b>")
 
     def update(self, snapshot: Snapshot) -> None:
         new = fresh(self, snapshot, "classes", "binary")
@@ -80,19 +52,11 @@ class ConfusionMatrix(Panel):
         self.describe(right=float(np.trace(counts)), wrong=float(counts.sum() - np.trace(counts)))
 
     def _draw(self, classes: Integers, counts: Integers) -> None:
-        sink, size = self.context.sink, len(classes)
         for source, right in ((self.right, True), (self.wrong, False)):
-            sink.set_data(source, _cells(classes, counts, right))
-        rows, columns = np.nonzero(counts)
-        texts = [f"{count:,}" for count in counts[rows, columns].tolist()]
-        sink.set_data(self.texts, {"x": columns, "y": rows, "text": texts})
-        figure = self.figure
-        sink.set_prop(figure.x_range, "end", size - 0.5)
-        sink.set_prop(figure.y_range, "start", size - 0.5)
-        sink.set_prop(self.ticker, "ticks", list(range(size)))
-        labels = {place: f"{name}" for place, name in enumerate(classes.tolist())}
-        for axis in (*figure.xaxis, *figure.yaxis):
-            sink.set_prop(axis, "major_label_overrides", labels)
+            self.context.sink.set_data(source, _cells(classes, counts, right))
+        self.draw_texts(counts > 0, [f"{count:,}" for count in counts[counts > 0].tolist()])
+        labels = [f"{name}" for name in classes.tolist()]
+        self.draw_axes(labels, labels)
 
 
 def most_confused(counts: Integers) -> NDArray[np.int64]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import ColumnDataSource, Range1d
-from bokeh.models.tickers import FixedTicker
-from bokeh.models.ui import UIElement
 from numpy.typing import NDArray
 
 from nbdebug.core.history.snapshot import Snapshot
@@ -13,21 +10,18 @@ from nbdebug.core.records import Array
 from nbdebug.core.results.inside.predicted_step import Integers, PredictedStep, thinned
 from nbdebug.core.results.inside.prediction_frames import scores
 from nbdebug.core.results.inside.predictions import Predictions
-from nbdebug.panels._predictions import TAB, fresh, offer_latest
-from nbdebug.panels.base import Panel
+from nbdebug.panels._cell_table import CellTable
+from nbdebug.panels._predictions import TAB, fresh
 from nbdebug.plots.columns import Values
-from nbdebug.plots.figures import hover, plain_figure
 from nbdebug.plots.plot_actions import PlotActions
-from nbdebug.plots.theme import BLUE, VERMILLION
 
 MAX_SAMPLES, MAX_CLASSES, MAX_READ_STEPS = 16, 20, 50
 # What is below is not drawn; what is below the second is drawn without its number.
 LEAST, LEAST_SAID = 0.005, 0.1
-COLUMNS = ("x", "y", "alpha", "sample", "class", "probability")
 WEAKEST, STRONGEST = 0.08, 0.75
 
 
-class ClassProbabilities(Panel):
+class ClassProbabilities(CellTable):
     """A row for each of the hardest samples over all kept steps, a column for each class."""
 
     name = "predictions_probabilities"
@@ -37,31 +31,11 @@ class ClassProbabilities(Panel):
     help = "the hardest samples of all kept steps; blue: target"
     height = 300
 
-    def build(self) -> UIElement:
-        offer_latest(self)
-        made = plain_figure(
-            self.name, self.height, x_range=Range1d(start=-0.5, end=0.5),
-            y_range=Range1d(start=0.5, end=-0.5), x_axis_label="class", y_axis_label="sample",
-            tools="reset,save",
-        )  # fmt: skip
-        made.xgrid.grid_line_color = made.ygrid.grid_line_color = None
-        self.classes, self.samples = FixedTicker(ticks=[]), FixedTicker(ticks=[])
-        made.xaxis.ticker, made.yaxis.ticker = self.classes, self.samples
-        self.right, self.wrong = (ColumnDataSource({n: [] for n in COLUMNS}) for _ in range(2))
-        cells = [
-            made.rect("x", "y", 0.96, 0.92, source=source, fill_color=colour, fill_alpha="alpha",
-                      line_color=None)
-            for source, colour in ((self.right, BLUE), (self.wrong, VERMILLION))
-        ]  # fmt: skip
-        self.texts = ColumnDataSource({"x": [], "y": [], "text": []})
-        made.text(
-            "x", "y", "text", source=self.texts, text_align="center", text_baseline="middle",
-            text_font_size="10px",
-        )  # fmt: skip
-        card = [("sample", "@sample"), ("class", "@class"), ("", "<b>@probability{0.0%}</b>")]
-        hover(made, cells, card, "mouse")
-        self.figure = made
-        return made
+    axes = "class", "sample"
+    columns = "sample", "class", "probability"
+    card = ("sample", "@sample"), ("class", "@class"), ("", "<b>@probability{0.0%}</b>")
+    cell_height = 0.92
+    font_size = "10px"
 
     def update(self, snapshot: Snapshot) -> None:
         new = fresh(self, snapshot, "classes", "binary")
@@ -88,21 +62,13 @@ class ClassProbabilities(Panel):
         classes: list[str],
         targets: NDArray[np.bool_],
     ) -> None:
-        sink, figure, (table, rows) = self.context.sink, self.figure, drawn
+        table, rows = drawn
         names = [f"{found.samples.name(int(row))}" for row in rows]
         for source, which in ((self.right, targets), (self.wrong, ~targets)):
-            sink.set_data(source, _cells(table, which, names, classes))
-        y, x = np.nonzero(np.nan_to_num(table) >= LEAST_SAID)
-        texts = [f"{share:.0%}" for share in table[y, x].tolist()]
-        sink.set_data(self.texts, {"x": x, "y": y, "text": texts})
-        ends = ((figure.x_range, "end", len(classes)), (figure.y_range, "start", len(rows)))
-        for ends_of, end, size in ends:
-            sink.set_prop(ends_of, end, size - 0.5)
-        for axis, ticker, labels in (
-            (figure.xaxis[0], self.classes, classes), (figure.yaxis[0], self.samples, names),
-        ):  # fmt: skip
-            sink.set_prop(ticker, "ticks", list(range(len(labels))))
-            sink.set_prop(axis, "major_label_overrides", dict(enumerate(labels)))
+            self.context.sink.set_data(source, _cells(table, which, names, classes))
+        said = np.nan_to_num(table) >= LEAST_SAID
+        self.draw_texts(said, [f"{share:.0%}" for share in table[said].tolist()])
+        self.draw_axes(classes, names)
 
 
 def hardest(found: Predictions) -> Integers:
