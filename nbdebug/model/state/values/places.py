@@ -138,7 +138,7 @@ def around_optimizer(
 
 @functools.cache
 def _of_every_optimizer() -> frozenset[str]:
-    """What torch itself keeps in an optimizer, and what a scheduler puts there.
+    """Names of what torch itself keeps in an optimizer, and of what a scheduler puts there.
 
     Made when it is asked for: the first optimizer loads torch's compiler, which takes a second.
     """
