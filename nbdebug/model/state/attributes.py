@@ -11,9 +11,10 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from nbdebug.errors import CheckpointError
+from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import MODULE_ATTRIBUTES, SIMPLE_TYPES, Copy, outline
 from nbdebug.model.state.values.copier import ValueCopier
-from nbdebug.model.state.values.kept import MISSING, AsIs, Constant, Done, Kept
+from nbdebug.model.state.values.kept import MISSING, AsIs, Constant, Done, Kept, KeptTensor
 from nbdebug.model.state.values.plain import Hides, PlainReader, PlainWriter, hides_none
 
 SHARED_BYTES = 2**20
@@ -91,13 +92,18 @@ class Attributes:
     def restore(self, model: nn.Module) -> None:
         """Write the copies back; attributes that were not there are deleted."""
         done: Done = {}
+        storages = _storages(model)
         for name, module in model.named_modules():
             parts = self.modules.get(name)
             if parts is None:
                 continue
             inside = vars(module)
             for key, kept in parts.items():
-                value = kept.restored(inside.get(key, MISSING), done)
+                now = inside.get(key, MISSING)
+                if isinstance(kept, KeptTensor) and _storage(now) in storages:
+                    # Of a fresh model, it may be a second name of a parameter that is written.
+                    now = now if bitwise_equal(now.detach().cpu(), kept.data.cpu()) else MISSING
+                value = kept.restored(now, done)
                 if value is not MISSING:
                     inside[key] = value
             for key in [key for key in inside if key not in parts]:
@@ -166,6 +172,22 @@ def _is_part(module: nn.Module | None, name: str) -> bool:
     return module is not None and any(
         name in parts for parts in (module._modules, module._parameters, module._buffers)
     )
+
+
+def _storages(model: nn.Module) -> set[int]:
+    """Addresses of the parameters and buffers of a model."""
+    return {_storage(one) for one in (*model.parameters(), *model.buffers())} - {0}
+
+
+def _storage(value: Any) -> int:
+    """Address of the memory of a tensor; 0 for anything else and for one without memory."""
+    if not isinstance(value, torch.Tensor) or value.layout is not torch.strided:
+        return 0
+    try:
+        return value.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        # A tensor of another kind, such as a fake or a wrapped one.
+        return 0
 
 
 def _has_state(value: Any) -> bool:

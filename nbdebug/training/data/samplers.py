@@ -62,7 +62,7 @@ class DirectSampler:
         self._random = not _runs_no_user_code(source)
         self._tell_epoch = begin_epoch(getattr(source, "dataset", None))
         self._epoch = -1
-        self._state = source.state if isinstance(source, DatasetSource) else None
+        self.state = source.state if isinstance(source, DatasetSource) else None
 
     def next(self) -> Batch:
         number = self.indices.drawn
@@ -89,8 +89,8 @@ class DirectSampler:
         return Batch(None, len(indices), epoch, progress, indices)
 
     def position(self) -> DirectPosition | IndexPosition | LazyPosition:
-        position = self.indices.position()
-        return position if self._state is None else DirectPosition(position, self._state.now())
+        position, held = self.indices.position(), self.state and self.state.now(sparing=True)
+        return position if held is None else DirectPosition(position, held)
 
     def seek(self, position: Any) -> None:
         held = None
@@ -99,8 +99,8 @@ class DirectSampler:
         self.indices.seek(position)
         if isinstance(held, HeldState):
             held.restore()
-        elif held is not None and self._state is not None:
-            self._state.write(held)
+        elif held is not None and self.state is not None:
+            self.state.write(held)
         # The dataset may be back in another epoch.
         self._epoch = -1
 
@@ -110,7 +110,7 @@ class DirectSampler:
         Raises:
             DataError: the state of the dataset cannot be restored from a file.
         """
-        changed = None if self._state is None else self._state.plain(held)
+        changed = None if self.state is None else self.state.plain(held)
         return indices if changed is None else DirectPosition(indices, changed)
 
     def keep_everything(self) -> AbstractContextManager[None]:
@@ -118,8 +118,8 @@ class DirectSampler:
 
     def reset(self) -> None:
         self.indices.reset()
-        if self._state is not None:
-            self._state.first.restore()
+        if self.state is not None:
+            self.state.first.restore()
         self._epoch = -1
 
     def close(self) -> None:

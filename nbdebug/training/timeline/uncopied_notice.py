@@ -8,6 +8,7 @@ from typing import Any
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
 from nbdebug.training.data.own_order import written_sampler
+from nbdebug.training.data.passes.indexed_state import IndexedState
 from nbdebug.training.data.samplers import moved_in_workers
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint
@@ -57,6 +58,12 @@ WRITTEN = (
     "plain loop, where a sampler gives one index after the other. For changes that count at once "
     "use a loop of your own and nbdebug.watch."
 )
+UNKEPT = (
+    "reading samples writes into this value, which is larger than the 32 MB that are copied. Looks "
+    "at samples, such as predictions, a check or a replay, write into it too, and a rewind, a fork "
+    "or a resume leaves it as it is. Keep less in it, or write into it in step_fn and not in the "
+    "dataset."
+)
 IN_WORKERS = (
     "each loader worker has its own copy of this value, and it moves while samples are read. A "
     "rewind, a fork or a resume starts workers with the value as it was at the beginning, so other "
@@ -87,6 +94,12 @@ class UncopiedNotice:
             self._history.add_notice(
                 Notice(session.step - 1, "info", "A look filled a cache", text)
             )
+        state = getattr(session.sampler, "state", None)
+        large = state.unkept if isinstance(state, IndexedState) else ""
+        if large and large not in self._told:
+            self._told.add(large)
+            title, text = "The dataset writes into a large part", f"{large}: {UNKEPT}"
+            self._history.add_notice(Notice(session.step - 1, "warning", title, text))
         moved = moved_in_workers(session.sampler)
         if moved and IN_WORKERS not in self._told:
             self._told.add(IN_WORKERS)

@@ -334,6 +334,26 @@ def test_a_verb_whose_code_raises_leaves_training_as_it_was(verb: str, error: st
         dbg.run(steps=2)
 
 
+@pytest.mark.parametrize("error", ["ValueError", "SystemExit", "KeyboardInterrupt", "Own"])
+def test_a_step_that_would_fail_again_does_not_keep_from_going_back(error: str) -> None:
+    model, calls = tiny_mlp(), [0]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def hook(*_: Any) -> None:
+        calls[0] += 1
+        if calls[0] == 9:
+            raise {"ValueError": ValueError, "Own": Own}.get(error) or ERRORS[error]()
+
+    optimizer.register_step_post_hook(hook)
+    with nbd.Debugger(model, blobs(), loss_fn, optimizer=optimizer, batch_size=32) as dbg:
+        assert outcome(dbg, 20) is not None
+        assert dbg.history.status.step == 8
+        dbg.rewind(2)
+        assert calls[0] == 2
+        dbg.run(steps=4)
+        assert dbg.history.status.step == 6
+
+
 def test_a_command_that_fails_does_not_drop_those_behind_it() -> None:
     model = Trapped(trap := Trap(SystemExit))
     with nbd.Debugger(model, blobs(), loss_fn, batch_size=32) as dbg:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import itertools
+import random
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -174,3 +176,47 @@ def test_a_breakpoint_after_a_layer_was_exchanged_under_several_optimizers() -> 
         return [p.tolist() for net in (maker, judge) for p in net.parameters()]
 
     assert trained(watched=True) == trained(watched=False)
+
+
+GENERATORS: dict[str, Callable[[], Any]] = {
+    "NumPy": lambda: np.random.default_rng(7),
+    "NumPy, the old one": lambda: np.random.RandomState(7),
+    "Python": lambda: random.Random(7),
+    "torch": lambda: torch.Generator().manual_seed(7),
+}
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_a_step_that_is_made_again_draws_the_same_from_generators_of_the_loop(kind: str) -> None:
+    def trained(stops: bool) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        net, data = nn.Linear(6, 1), list(X)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        generator = GENERATORS[kind]()
+
+        def loop() -> None:
+            for x in own.batches(data):
+                if isinstance(generator, torch.Generator):
+                    share = float(torch.rand((), generator=generator))
+                elif isinstance(generator, np.random.RandomState):
+                    share = generator.rand()
+                else:
+                    share = generator.random()
+                optimizer.zero_grad()
+                net(share * x).pow(2).mean().backward()
+                optimizer.step()
+
+        with nbd.watch(net, optimizer, runs=None) as own:
+            if stops:
+                own.break_when("step >= 7")
+            own.run(loop)
+            own.wait(60)
+            if stops:
+                assert own.history.status.step == 7
+                own.clear_breakpoints()
+                own.start()
+                own.wait(60)
+            assert not [one for one in own.history.notices if one.severity == "warning"]
+        return [one.detach() for one in net.parameters()]
+
+    assert all(map(torch.equal, trained(stops=True), trained(stops=False)))

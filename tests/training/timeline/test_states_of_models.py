@@ -105,6 +105,48 @@ def test_a_resumed_training_goes_on_with_the_state(
         assert same_weights(dbg.model, bare(kind, 10))
 
 
+class SecondName(nn.Module):
+    """Begins with an attribute that is a parameter under a second name, and binds it anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(FEATURES, CLASSES)
+        self.slow = self.layer.weight.data
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.slow = 0.9 * self.slow + 0.1 * self.layer.weight.detach()
+        found: torch.Tensor = self.layer(x) + nn.functional.linear(x, self.slow)
+        return found
+
+
+def spectral() -> nn.Module:
+    layer = nn.utils.spectral_norm(nn.Linear(FEATURES, 8))
+    return nn.Sequential(layer, nn.ReLU(), nn.Linear(8, CLASSES))
+
+
+def weight_normed() -> nn.Module:
+    layer = nn.utils.weight_norm(nn.Linear(FEATURES, 8))
+    return nn.Sequential(layer, nn.ReLU(), nn.Linear(8, CLASSES))
+
+
+SECOND_NAMES: list[Callable[[], nn.Module]] = [SecondName, spectral, weight_normed]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("model", SECOND_NAMES)
+def test_a_second_name_of_a_parameter_does_not_overwrite_it(
+    model: Callable[[], nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(MODELS, "second name", model)
+    with make("second name", name="a run") as dbg:
+        dbg.run(steps=5)
+    resumed = nbd.Debugger.resume("a run", built("second name"), (X, Y), nn.CrossEntropyLoss())
+    with resumed as dbg:
+        dbg.run(steps=5)
+        assert same_weights(dbg.model, bare("second name", 10))
+
+
 def test_values_that_two_attributes_share_stay_shared() -> None:
     with make("one list under two names") as dbg:
         dbg.run(steps=4)

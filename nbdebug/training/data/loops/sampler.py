@@ -212,7 +212,7 @@ class LoopSampler:
     def position(self) -> LoopPosition:
         if self._ahead is not None:
             return self._ahead.before
-        held = None if self.state is None else self.state.now()
+        held = None if self.state is None else self.state.now(sparing=True)
         return LoopPosition(*self._place(), self._start, self._rng.position(), held)
 
     def _place(self) -> tuple[int, bool, int]:

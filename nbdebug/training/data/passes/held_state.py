@@ -66,13 +66,14 @@ class HeldState:
         """Texts that are held, anywhere inside."""
         return set(_texts(self._held))
 
-    def restore(self) -> None:
-        """Write the copies back into the objects."""
+    def restore(self) -> Done:
+        """Write the copies back into the objects; return these by the ids of the copies."""
         done: Done = {}
         self._held.restored(self._data, done)
         for value, kept in self._reached.values():
             kept.restored(value, done)
         restore_records(self._records, done)
+        return done
 
     def plain(self, others: Sequence[HeldState]) -> dict[str, Any]:
         """The copies as plain data, without what is the same in other states of the data.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,19 @@ from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset, defaul
 from nbdebug.errors import CheckpointError, DataError
 from nbdebug.model.source_code import is_of_library
 from nbdebug.model.state.copying import SIMPLE_TYPES
-from nbdebug.model.state.values.copier import attributes_of
-from nbdebug.model.state.values.kept import AsIs, Kept, KeptObject
+from nbdebug.model.state.values.copier import ValueCopier, attributes_of
+from nbdebug.model.state.values.kept import AsIs, Done, Kept, KeptContainer, KeptObject
+from nbdebug.model.state.values.kept_data import KeptFrame, is_frame, may_be_written
 from nbdebug.model.state.values.places import GENERATOR_TYPES
 from nbdebug.training.data.passes.data_copier import DataCopier
 from nbdebug.training.data.passes.function_records import FunctionRecords
 from nbdebug.training.data.passes.held_state import HeldState
+from nbdebug.training.data.passes.large_parts import LargeParts
 from nbdebug.training.data.passes.system_draws import is_seeded_by_system
 
 MAX_STATE_BYTES, MAX_STATE_NUMBERS, MAX_STATE_PARTS, MAX_STATE_VALUES = 1024, 1024, 64, 1000
 DATA_TYPES = (Dataset, DataLoader, Sampler)
-CONTAINER_TYPES = (list, tuple, dict, set, deque)
+CONTAINER_TYPES = (list, tuple, dict, set, deque, bytearray)
 
 
 class IndexedCopier(DataCopier):
@@ -34,28 +36,72 @@ class IndexedCopier(DataCopier):
     Arrays over 1 kB, long lists and objects of libraries that are not called, such as tables, are
     data and are left where they are.
 
+    Args:
+        written: places of those that are copied all the same.
+
     Attributes:
         generators: all random generators that were met.
+        parts: large arrays, tensors, tables and containers that reading may write into, by place.
+        tables: places of tables that were copied; lengths: of all lists by place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, written: Collection[str] = ()) -> None:
         super().__init__()
         self.generators: list[Any] = []
+        self.parts: dict[str, Any] = {}
+        self.tables, self.lengths = set[str](), dict[str, int]()
+        self._written = written
+        # Inside of a value that is copied whole, and the number of values copied there.
+        self._inside, self._whole = False, 0
 
     def objects(self) -> dict[int, KeptObject]:
         """Copies of objects with attributes, by the id of the object."""
         return {place: kept for place, kept in self._known.items() if isinstance(kept, KeptObject)}
 
+    def containers(self) -> set[int]:
+        """Ids of the lists, dicts and other containers that were copied."""
+        return {at for at, kept in self._known.items() if isinstance(kept, KeptContainer)}
+
     def _fresh(self, value: Any, place: str) -> Kept:
         if isinstance(value, GENERATOR_TYPES):
             self.generators.append(value)
             return super()._fresh(value, place)
-        if len(self._known) >= MAX_STATE_VALUES or _is_data(value):
+        if self._inside:
+            return self._part(value, place)
+        if isinstance(value, list):
+            self.lengths[place] = len(value)
+        if len(self._known) - self._whole >= MAX_STATE_VALUES or _is_data(value):
+            if _may_be_written(value):
+                self.parts[place] = value
+                if place in self._written:
+                    kept = self.whole(value, place)
+                    self.tables |= {place} if isinstance(kept, KeptFrame) else set()
+                    return kept
             if isinstance(value, list):
                 self.large[place] = len(value)
             return AsIs(value)
         if isinstance(value, nn.Module):
             return self._module(value, place)
+        return super()._fresh(value, place)
+
+    def whole(self, value: Any, place: str) -> Kept:
+        """Copy a large value with all its parts."""
+        known, self._inside = len(self._known), True
+        try:
+            return self._part(value, place)
+        finally:
+            self._inside = False
+            self._whole += len(self._known) - known
+
+    def _part(self, value: Any, place: str) -> Kept:
+        if is_frame(value):
+            return self._remember(value, KeptFrame(value, self.keep))
+        if isinstance(value, torch.Tensor) and not _is_writable(value):
+            return AsIs(value)
+        if isinstance(value, (torch.Tensor, np.ndarray, *CONTAINER_TYPES)):
+            return ValueCopier._fresh(self, value, place)
+        if is_of_library(type(value)) or isinstance(value, (*DATA_TYPES, nn.Module)):
+            return AsIs(value)
         return super()._fresh(value, place)
 
     def _data_object(self, value: Any, place: str) -> Kept:
@@ -65,11 +111,11 @@ class IndexedCopier(DataCopier):
         return kept
 
     def _module(self, value: nn.Module, place: str) -> Kept:
-        """A transform that is a module; what torch keeps in it is left as it is."""
+        """A transform that is a module; its buffers count, its parameters are left as they are."""
         self.kinds.add(type(value))
         kept: KeptObject = self._remember(value, KeptObject(value))
         for name, part in attributes_of(value):
-            own = not name.startswith("_") and name != "training"
+            own = name == "_buffers" or not (name.startswith("_") or name == "training")
             kept.parts[name] = self.keep(part, f"{place}.{name}") if own else AsIs(part)
         for name, child in value.named_children():
             kept.parts[name] = self.keep(child, f"{place}.{name}")
@@ -80,21 +126,41 @@ class IndexedHeldState(HeldState):
     """Copy of the state of data that is read by index.
 
     What was loaded since, such as a file that the first item opens, stays when it is restored.
+
+    Attributes:
+        parts: large parts by place, copied only where reading writes into them.
+        tables: places of tables that were copied; lengths: of all lists by place.
     """
 
     def __init__(
-        self, data: Any, held: Kept, functions: FunctionRecords, copier: IndexedCopier
+        self,
+        data: Any,
+        functions: FunctionRecords,
+        large: LargeParts,
+        written: Collection[str] | None = None,
     ) -> None:
-        super().__init__(data, held, functions, copier)
-        self._objects = copier.objects()
+        self._large, self._copied = large, frozenset(large.written if written is None else written)
+        copier = IndexedCopier(self._copied)
+        super().__init__(data, copier.keep(data), functions, copier)
+        self.parts, self._objects = copier.parts, copier.objects()
+        self._containers = copier.containers()
+        self.tables, self.lengths = copier.tables, copier.lengths
 
-    def restore(self) -> None:
-        copier = IndexedCopier()
-        copier.keep(self._data)
-        for place, now in copier.objects().items():
+    def restore(self) -> Done:
+        now = IndexedHeldState(self._data, self._functions, self._large)
+        if self._large.compare(now.parts):
+            now = IndexedHeldState(self._data, self._functions, self._large)
+        for place, there in now._objects.items():
             parts = self._objects[place].parts if place in self._objects else {}
-            parts |= {name: part for name, part in now.parts.items() if type(part) is AsIs}
-        super().restore()
+            parts |= {
+                name: part
+                for name, part in there.parts.items()
+                if type(part) is AsIs and id(part.value) not in self._containers
+            }
+        done = super().restore()
+        uncopied = {place: self.parts[place] for place in self.parts.keys() - self._copied}
+        self._large.restore_first(uncopied, done)
+        return done
 
 
 class IndexedState:
@@ -111,13 +177,27 @@ class IndexedState:
         copier = IndexedCopier()
         copier.keep(self._data)
         self._functions = FunctionRecords(copier.kinds, copier.functions)
-        self.first = self.now()
+        self._large = LargeParts(lambda part, at: IndexedCopier().whole(part, at))
+        self.first = self._held()
+        self._large.compare(self.first.parts)
 
-    def now(self) -> HeldState:
-        """Copy the state as it is now."""
-        copier = IndexedCopier()
-        held = copier.keep(self._data)
-        return IndexedHeldState(self._data, held, self._functions, copier)
+    def _held(self, written: Collection[str] | None = None) -> IndexedHeldState:
+        return IndexedHeldState(self._data, self._functions, self._large, written)
+
+    @property
+    def unkept(self) -> str:
+        """Place of a part that reading writes into and that is too large; "" if none was seen."""
+        return self._large.unkept
+
+    def now(self, *, sparing: bool = False) -> HeldState:
+        """Copy the state as it is now.
+
+        Args:
+            sparing: take what is known of large parts; they are compared only now and then.
+        """
+        held = self._held()
+        new = self._large.compare(held.parts, sparing=sparing)
+        return self._held() if new else held
 
     def has_unseeded_generator(self) -> bool:
         """Tell if the data holds or reaches a random generator that nobody gave a seed."""
@@ -140,11 +220,17 @@ class IndexedState:
                 f"The dataset holds the text {min(map(repr, new)):.80} since training began, which "
                 "is not restored from a file: training could not go on after a restart."
             )
-        grown = [place for place, size in held.large.items() if self.first.large.get(place) != size]
+        lengths = self.first.lengths
+        grown = [place for place, size in held.large.items() if lengths.get(place) != size]
         if grown:
             raise DataError(
                 f"The list {grown[0]} of the dataset has another length since training began, and "
                 "is too long to be recorded: training could not go on after a restart."
+            )
+        if tables := getattr(held, "tables", None):
+            raise DataError(
+                f"The table {min(tables)} of the dataset is written into while samples are read, "
+                "and no file holds it: training could not go on after a restart."
             )
         return held.plain([self.first])
 
@@ -154,7 +240,7 @@ class IndexedState:
         Raises:
             DataError: the data is not as it was; nothing was changed.
         """
-        before = self.now()
+        before = self._held(self._large.whole)
         try:
             if not isinstance(plain, Mapping):
                 raise CheckpointError("it has no form that is known")
@@ -182,7 +268,7 @@ def _is_data(value: Any) -> bool:
         if value.nbytes > MAX_STATE_BYTES or isinstance(value, np.memmap):
             return True
         return isinstance(value, torch.Tensor) and not _is_writable(value)
-    if isinstance(value, (*CONTAINER_TYPES, bytearray)):
+    if isinstance(value, CONTAINER_TYPES):
         # Of a list of numbers only the list is copied.
         simple = type(next(iter(value), None)) in SIMPLE_TYPES
         return len(value) > (MAX_STATE_NUMBERS if simple else MAX_STATE_PARTS)
@@ -192,6 +278,15 @@ def _is_data(value: Any) -> bool:
     return kind not in SIMPLE_TYPES and is_of_library(kind) and not callable(value)
 
 
+def _may_be_written(value: Any) -> bool:
+    """True for an array, a tensor, a container or a table that reading may write into."""
+    if isinstance(value, np.ndarray):
+        return value.flags.writeable and not isinstance(value, np.memmap)
+    if isinstance(value, torch.Tensor):
+        return _is_writable(value)
+    return (isinstance(value, CONTAINER_TYPES) and not isinstance(value, tuple)) or is_frame(value)
+
+
 def _is_writable(tensor: torch.Tensor) -> bool:
-    dense = tensor.layout is torch.strided and tensor.device.type == "cpu"
-    return dense and tensor.is_contiguous() and not (tensor.is_inference() or tensor.requires_grad)
+    plain = may_be_written(tensor) and tensor.device.type == "cpu"
+    return plain and not tensor.requires_grad

@@ -14,6 +14,7 @@ from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import MISSING, Done, Kept
+from nbdebug.model.state.values.places import GENERATOR_TYPES
 from nbdebug.model.state.weights import GradientCopies, Weights, trained
 from nbdebug.training.data.loops.kept_batches import KeptBatches
 from nbdebug.training.engine.session import Session
@@ -60,7 +61,7 @@ class BeforeStep:
             self._gradients = GradientCopies(held)
         scaler = session.scaler
         self._scale = scaler.state_dict() if scaler is not None and stops else None
-        self._scalers = list(_scalers(session)) if stops else []
+        self._others = list(_others(session)) if stops else []
         self._around = session.surroundings.capture_records() if stops else None
         self._structure = Structure(session.model, session.optimizer) if stops else None
         self._versions = _versions(session) if stops else {}
@@ -84,7 +85,7 @@ class BeforeStep:
             stop.restore()
         if self._session.scaler is not None and self._scale is not None:
             self._session.scaler.load_state_dict(self._scale)
-        for one, kept in self._scalers:
+        for one, kept in self._others:
             kept.restored(one, {})
         if self._structure is not None:
             self._structure.restore()
@@ -120,11 +121,13 @@ def _versions(session: Session) -> dict[int, int]:
     }
 
 
-def _scalers(session: Session) -> Iterator[tuple[Any, Kept]]:
-    """Scalers of the loop's own, and copies of them."""
+def _others(session: Session) -> Iterator[tuple[Any, Kept]]:
+    """Scalers and random generators of the loop's own, and copies of them."""
+    copier = ValueCopier((), cloned)
     for one in session.surroundings.values():
-        if isinstance(one, torch.amp.GradScaler) and one is not session.scaler:
-            yield one, ValueCopier((), cloned).keep(one, "scaler")
+        own_scaler = isinstance(one, torch.amp.GradScaler) and one is not session.scaler
+        if own_scaler or isinstance(one, GENERATOR_TYPES):
+            yield one, copier.keep(one)
 
 
 def _options(optimizer: torch.optim.Optimizer) -> list[tuple[dict[str, Any], dict[str, Kept]]]:

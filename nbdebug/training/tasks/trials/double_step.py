@@ -95,7 +95,8 @@ class DoubleStep:
                 return self._make(count)
         except TaskStopped:
             raise
-        except Exception:
+        except BaseException:
+            # The user's code fails, or ends the program: the step itself says so when it is made.
             return None
 
     def _judge(self, first: _Steps | None, second: _Steps | None) -> str:
