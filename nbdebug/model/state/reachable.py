@@ -61,6 +61,7 @@ MAX_FUNCTIONS, MAX_VALUES = 500, 20_000
 HOLDERS = {
     "accelerate.accelerator.Accelerator": ("step", "scaler", "_optimizers", "_schedulers"),
     "accelerate.scheduler.AcceleratedScheduler": ("scheduler",),
+    "csv.DictWriter": ("writer",),
 }
 
 # Numbers that users read as a count; all else of such an object is none of ours.
@@ -246,8 +247,7 @@ class _Walk:
         if self._functions > MAX_FUNCTIONS:
             return
         if function.__code__.co_filename.startswith(LIBRARIES):
-            self._behind(place, function)
-            return
+            return self._behind(place, function)
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         bound = cells_bound(function.__code__)
         for name, cell in cells:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import decimal
 import functools
+import gc
+import io
 import logging
 import os
 import random
@@ -23,7 +26,8 @@ from nbdebug.model.source_code import is_of_library, used_names
 
 GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
 # Belong to an object: what a method made in C acts on, or a view looks into.
-OWNED_TYPES = (types.MethodWrapperType, types.BuiltinMethodType, memoryview)
+CSV_WRITER = type(csv.writer(io.StringIO()))
+OWNED_TYPES = (types.MethodWrapperType, types.BuiltinMethodType, memoryview, CSV_WRITER)
 CONTEXTS = ("getcontext", "setcontext")
 HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 HOOKS_OF_MODULES = tuple(name for name in vars(nn.Module()) if name.endswith("_hooks"))
@@ -83,6 +87,11 @@ def fill(cell: types.CellType, value: Any) -> None:
 
 def owner_of(value: Any) -> Any:
     """Object that a value of `OWNED_TYPES` belongs to; None for a function of a module."""
+    if isinstance(value, CSV_WRITER):
+        # It shows nobody the method of the file that it writes by, or its own method.
+        held = gc.get_referents(value)
+        found = [one for one in held if isinstance(one, types.BuiltinMethodType | types.MethodType)]
+        return found[0].__self__ if found else None
     owner = value.obj if isinstance(value, memoryview) else value.__self__
     return None if isinstance(owner, types.ModuleType) else owner
 
