@@ -175,12 +175,22 @@ def _seen(value: Any, depth: int) -> Any:
 
 def _checksum(values: Any) -> Any:
     """Shape, type and CRC-32 of a tensor or an array; of an array of objects their ids."""
-    kind = tuple(values.shape), str(values.dtype)
     if isinstance(values, torch.Tensor):
-        if values.layout is not torch.strided or values.device.type != "cpu":
-            return *kind, 0 if values.is_inference() else values._version
-        flat = values.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
-        return *kind, zlib.crc32(flat.view(torch.uint8).numpy().data)
+        return _checksum_of_tensor(values)
+    kind = values.shape, str(values.dtype)
     if values.dtype.hasobject:
-        return *kind, tuple(map(id, values.reshape(-1)))
+        return *kind, () if values.dtype.fields else tuple(map(id, values.reshape(-1)))
     return *kind, zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+
+
+def _checksum_of_tensor(tensor: torch.Tensor) -> Any:
+    version = 0 if tensor.is_inference() else tensor._version
+    if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+        return id(tensor), version
+    try:
+        flat = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
+        crc = zlib.crc32(flat.view(torch.uint8).numpy().data)
+    except (RuntimeError, TypeError, NotImplementedError):
+        # Of another kind, such as quantized or nested.
+        return id(tensor), version
+    return tuple(tensor.shape), str(tensor.dtype), crc
