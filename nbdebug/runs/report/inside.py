@@ -50,7 +50,7 @@ def _network(picture: NetworkPicture, looks: Snapshot) -> str:
     drawn = f'<div class="wide">{network_page(picture, "", chosen, marked)}</div>'
     part = picture.structure.part(chosen) if chosen else None
     detail = "" if part is None else detail_page(picture, part)
-    said = f"<p>{escaped(f'{picture.show.capitalize()} at {picture.place}.')}</p>"
+    said = f"<p>{escaped(picture.caption)}</p>"
     return _titled("Network", said + drawn + detail)
 
 

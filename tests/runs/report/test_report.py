@@ -159,7 +159,7 @@ def test_what_was_looked_at_is_in_the_report(debugger: Make, tmp_path: Path) -> 
 
     section = text.partition('<section id="inside">')[2].partition("</section>")[0]
     for words in (
-        "Activations at step 60, sample 3 of", "0 Linear", "Change since step 0",
+        "Step 60, sample 3 of", "0 Linear", "Change since step 0",
         "Saliency of output", "PCA of 8 features", "Confusion matrix",
     ):  # fmt: skip
         assert words in section, words
