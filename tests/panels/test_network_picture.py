@@ -96,8 +96,8 @@ def test_it_names_step_sample_and_target(panel: PictureOfNetwork) -> None:
         ({"show": "gradients"}, "target 2. Shown is the gradient of the loss of this sample"),
         (
             {"show": "updates", "updated": 110},
-            "Update of step 110, as the training data made it. The text of a box is the update of "
-            "its weights as a share of them",
+            "Update of step 110, as the training data made it. The number in a box is the L2 norm "
+            "of the update over that of the weights before",
         ),
     ],
 )

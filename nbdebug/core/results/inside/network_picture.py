@@ -24,10 +24,10 @@ NO_FIXED = -1
 SHOWN: tuple[Show, ...] = ("activations", "gradients", "updates")
 MEANINGS: Mapping[Show, str] = {
     "activations": "Shown is what each part gives, in eval mode.",
-    "gradients": "Shown is the gradient of the loss of this sample for what each part gives, in "
-    "eval mode.",
-    "updates": "The text of a box is the update of its weights as a share of them, by L2 norm; the "
-    "colours are the update of each weight.",
+    "gradients": "Shown is the gradient of the loss of this sample with respect to what each part "
+    "gives, in eval mode.",
+    "updates": "The number in a box is the L2 norm of the update over that of the weights before; "
+    "the colours are the updates of single weights.",
 }
 
 

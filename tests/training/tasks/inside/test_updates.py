@@ -65,7 +65,7 @@ def test_the_table_has_the_ratio_and_the_picture_names_its_step() -> None:
     assert found.detail.maps.shape[0] == 1
     page = found._repr_html_()
     assert f"{found.values['0'].ratio * 100:.2g}% of the weights by L2 norm" in page
-    assert "as a share of them" in page
+    assert "L2 norm of the update" in page
     assert "eval mode" not in page
     other = NetworkPicture(found.step, found.structure, values=found.values)
     assert "ratio" not in other.to_frame()
