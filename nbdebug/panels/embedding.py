@@ -58,7 +58,7 @@ class EmbeddingPlot(Panel):
         self.dots = ColumnDataSource({name: [] for name in DOT_COLUMNS})
         dots = made.scatter(
             "x", "y", source=self.dots, fill_color="colour", line_color="colour", size=6,
-            fill_alpha="filled", line_alpha=FILLED,
+            fill_alpha="filled", line_width=1.5,
         )  # fmt: skip
         self.middles = ColumnDataSource({"x": [], "y": [], "text": []})
         made.text(

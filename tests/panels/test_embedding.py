@@ -108,7 +108,7 @@ def test_ten_classes_look_different(dashboard: Dashboard) -> None:
     dashboard.choose(method="pca")
     dots = dashboard.shows(many).of(dashboard.panel.dots)
     assert len({*zip(dots["colour"], dots["filled"], strict=True)}) == 10
-    styles = re.findall(r'fill="(#\w+)" stroke="#\w+" fill-opacity="(\d)"', many._repr_html_())
+    styles = re.findall(r'fill="(#\w+)" stroke="#\w+" stroke-width="1.5"(.*?)>', many._repr_html_())
     assert len(styles) == len(set(styles)) == 10
 
 

@@ -136,7 +136,8 @@ def _drawn(found: Embedding) -> str:
             colour, ring = class_colour(target) if found.classes else (colour, ring)
         place = f'cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS}"'
         # The inside of a ring answers to the pointer too.
-        fill = f'fill="{colour}" stroke="{colour}" fill-opacity="{0 if ring else 1}"'
+        fill = f'fill="{colour}" stroke="{colour}" stroke-width="1.5"'
+        fill += ' fill-opacity="0"' if ring else ""
         dots += f"<circle {place} {fill}><title>{title}</title></circle>"
     for name, (x, y) in found.middles().items():
         style = 'text-anchor="middle" dominant-baseline="middle" font-weight="bold"'
