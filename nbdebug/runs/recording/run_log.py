@@ -108,7 +108,7 @@ class RunLog:
                 yield Frame({"document": name, "value": to_json_value(told)})
 
     def _model(self, snapshot: Snapshot) -> dict[str, Any]:
-        """The model with what was seen of it: output shapes, and the structure at the first look."""
+        """The model with its output shapes and the structure of the first look, if seen."""
         network = snapshot.results.of(Network, Network())
         model = dict(self._about.get("model") or {})
         picture = snapshot.results.of(NetworkPicture)
