@@ -13,7 +13,7 @@ from nbdebug.core.names import unknown_name
 from nbdebug.core.results.inside.structure import Structure
 from nbdebug.core.series import Series
 from nbdebug.errors import SeriesError
-from nbdebug.runs.record.recorded_structure import rows_to_structure
+from nbdebug.runs.bounded.recorded_structure import rows_to_structure
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.record.schema import line
 from nbdebug.runs.record.settings import repeatable_settings

@@ -13,10 +13,10 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Finding, Findings
 from nbdebug.core.results.inside.network_picture import NetworkPicture
 from nbdebug.core.results.network import Network
+from nbdebug.runs.bounded.recorded_structure import structure_to_rows
 from nbdebug.runs.record.journal import Frame
 from nbdebug.runs.record.journal_owner import journal_owner
 from nbdebug.runs.record.json_values import to_json_value
-from nbdebug.runs.record.recorded_structure import structure_to_rows
 from nbdebug.runs.record.run_data import rows_to_frame
 from nbdebug.runs.recording.environment import cell_count, cells, environment, git_state
 

@@ -10,7 +10,7 @@ import pytest
 from nbdebug.core.results.inside.network_page import network_page
 from nbdebug.core.results.inside.network_picture import NetworkPicture
 from nbdebug.core.results.inside.structure import Part, Structure
-from nbdebug.runs.record.recorded_structure import (
+from nbdebug.runs.bounded.recorded_structure import (
     MAX_CONNECTIONS,
     MAX_PARTS,
     rows_to_structure,
