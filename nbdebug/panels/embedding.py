@@ -10,18 +10,24 @@ from bokeh.palettes import Viridis256
 from nbdebug.core.commands.inside import Embed
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
-from nbdebug.core.results.inside.embedding import PROJECTION_TITLES, Embedding, fitted
+from nbdebug.core.results.inside.embedding import (
+    PROJECTION_TITLES,
+    Embedding,
+    class_colour,
+    fitted,
+)
 from nbdebug.panels.base import Panel
 from nbdebug.panels.network_picture import PART
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, plain_figure
 from nbdebug.plots.plot_actions import PlotAction, PlotActions
-from nbdebug.plots.theme import COLOURS, GREY
+from nbdebug.plots.theme import GREY
 
 METHOD, COLOUR = "inside_embedding", "inside_colour"
 BY_TARGET, BY_LOSS = "target", "loss"
 MARGIN, DARKEST = 1.1, 64
-DOT_COLUMNS = ("x", "y", "colour", "target", "loss", "sample")
+DOT_COLUMNS = ("x", "y", "colour", "filled", "target", "loss", "sample")
+FILLED, RING = 0.75, 0.0
 VIEW = "embedding"
 
 
@@ -51,8 +57,8 @@ class EmbeddingPlot(Panel):
         )  # fmt: skip
         self.dots = ColumnDataSource({name: [] for name in DOT_COLUMNS})
         dots = made.scatter(
-            "x", "y", source=self.dots, fill_color="colour", line_color=None, size=7,
-            fill_alpha=0.75,
+            "x", "y", source=self.dots, fill_color="colour", line_color="colour", size=6,
+            fill_alpha="filled", line_width=1.5,
         )  # fmt: skip
         self.middles = ColumnDataSource({"x": [], "y": [], "text": []})
         made.text(
@@ -129,15 +135,18 @@ def _fields(method: str, part: str, colour: str) -> dict[str, str]:
 def _dots(found: Embedding, colour: str) -> Values:
     count = len(found.points)
     values = found.losses if colour == BY_LOSS else found.targets
-    drawn = [GREY] * count
+    drawn, filled = [GREY] * count, [FILLED] * count
     if values is not None:
         drawn = _ranked(values)
         if colour == BY_TARGET and found.classes:
-            drawn = [COLOURS[int(one) % len(COLOURS)] for one in values]
+            styles = [class_colour(one) for one in values]
+            drawn = [name for name, _ in styles]
+            filled = [RING if ring else FILLED for _, ring in styles]
     return {
         "x": found.points[:, 0],
         "y": found.points[:, 1],
         "colour": drawn,
+        "filled": filled,
         "target": _texts(found.targets, count),
         "loss": _texts(found.losses, count),
         "sample": [f"{found.name(at)}" for at in range(count)],

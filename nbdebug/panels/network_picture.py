@@ -1,4 +1,4 @@
-"""Picture of the network: what each part gives for one fixed sample, live."""
+"""Picture of the network: activations or gradients of one sample, or the last update, live."""
 
 from __future__ import annotations
 
@@ -25,16 +25,13 @@ WAITING = "Press Run, or begin the loop: the picture is made between two steps."
 
 
 class PictureOfNetwork(Panel):
-    """Parts of the network in the order of the flow, with the values of one sample."""
+    """Parts of the network in the order of the flow, with their values."""
 
     name = "network_picture"
     tab = "Network"
     order = 14
     title = "Network"
-    help = (
-        "what each part gives for one fixed sample in eval mode: orange above 0, blue below; "
-        "a click unfolds a block, or tells more of a part"
-    )
+    help = "orange above 0, blue below; a click unfolds a block, or tells more of a part"
     height = 420
     wide = True
     watches = ("network_picture",)
@@ -69,7 +66,7 @@ class PictureOfNetwork(Panel):
         drawn = network_page(picture, choices[BLOCK], choices[PART], blamed, (BLOCK, PART))
         part = picture.structure.part(choices[PART]) if choices[PART] else None
         detail = "" if part is None else detail_page(picture, part)
-        said = f"<p>{html.escape(_said(picture))}</p>"
+        said = f"<p>{html.escape(picture.caption)}</p>"
         page = (
             f'{said}<div class="nbd-inside"><div class="nbd-scroll" tabindex="0" role="group" '
             f'aria-label="Parts of the network">{drawn}</div>{detail}</div>'
@@ -108,19 +105,6 @@ def sample_text(chosen: str) -> str:
     """Label of a value of SAMPLE."""
     index = chosen.removeprefix(INDEX)
     return chosen if index == chosen else f"{index} of train_data"
-
-
-def _said(picture: NetworkPicture) -> str:
-    """Sentence about the sample and the step."""
-    if picture.reason:
-        return picture.reason
-    failed = picture.structure.error
-    if failed is not None:
-        shapes = ", ".join(map(str, failed.given))
-        end = f" It was called with {shapes}." if shapes else ""
-        return f"The model fails at {failed.title}: {failed.error}.{end}"
-    place = picture.place
-    return f"{place[0].upper()}{place[1:]}."
 
 
 def _blocks(structure: Structure, block: str) -> list[tuple[str, str]]:

@@ -314,6 +314,9 @@ def test_inside_shows_a_dead_layer_and_where_a_word_looks() -> None:
     picture = outputs(notebook, "picture")[0]["data"]["text/html"]
     assert picture.count('class="nbd-part') == 11
     assert "2.conv1 Conv2d" in picture
+    points = outputs(notebook, "alike")[0]["data"]["text/html"]
+    assert points.count("<circle") == 256
+    assert set(re.findall(r"bold\">(\d+)</text>", points)) == {*"0123456789"}
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,7 @@ def test_points_have_the_colours_of_their_classes_and_middles_are_named(
     page = dashboard.shows(found())
     dots, middles = page.of(dashboard.panel.dots), page.of(dashboard.panel.middles)
     assert dots["colour"] == [COLOURS[0], COLOURS[0], COLOURS[1], COLOURS[1]]
+    assert set(dots["filled"]) == {0.75}
     assert dots["sample"] == ["7", "8", "9", "10"]
     assert dots["loss"] == ["unknown"] * 4
     assert (dots["x"] == POINTS[:, 0]).all()
@@ -98,6 +100,16 @@ def test_points_have_the_colours_of_their_classes_and_middles_are_named(
     assert list(zip(middles["x"], middles["y"], strict=True)) == [(1.0, 1.0), (5.0, 7.0)]
     assert "PCA of 3 features of fc, 4 samples from val_data" in page.actions["embedding"].text
     assert page.actions["embedding"].actions == ()
+
+
+def test_ten_classes_look_different(dashboard: Dashboard) -> None:
+    targets = np.arange(10.0)
+    many = found(points=np.stack([targets, targets**2], axis=1), targets=targets, indices=None)
+    dashboard.choose(method="pca")
+    dots = dashboard.shows(many).of(dashboard.panel.dots)
+    assert len({*zip(dots["colour"], dots["filled"], strict=True)}) == 10
+    styles = re.findall(r'fill="(#\w+)" stroke="#\w+" stroke-width="1.5"(.*?)>', many._repr_html_())
+    assert len(styles) == len(set(styles)) == 10
 
 
 def test_by_loss_the_scale_is_said_and_nan_is_grey(dashboard: Dashboard) -> None:

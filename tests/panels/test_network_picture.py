@@ -89,6 +89,27 @@ def test_it_names_step_sample_and_target(panel: PictureOfNetwork) -> None:
     assert "Step 120, sample 3 of 50 from val_data, index 17, target 2." in page
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "target 2. Shown is what each part gives, in eval mode."),
+        ({"show": "gradients"}, "target 2. Shown is the gradient of the loss of this sample"),
+        (
+            {"show": "updates", "updated": 110},
+            "Update of step 110, as the training data made it. The number in a box is the L2 norm "
+            "of the update over that of the weights before",
+        ),
+    ],
+)
+def test_the_caption_says_what_is_shown(
+    panel: PictureOfNetwork, given: dict[str, Any], words: str
+) -> None:
+    found = picture(**given)
+    assert words in shown(panel, found)
+    assert words in found._repr_html_()
+    assert "eval mode" not in panel.help
+
+
 def test_a_choice_is_asked_for_once(
     panel: PictureOfNetwork, asked: list[tuple[str, dict[str, Any]]]
 ) -> None:

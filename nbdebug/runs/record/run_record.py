@@ -10,8 +10,10 @@ import numpy as np
 
 from nbdebug.core.history.change_table import change_frame
 from nbdebug.core.names import unknown_name
+from nbdebug.core.results.inside.structure import Structure
 from nbdebug.core.series import Series
 from nbdebug.errors import SeriesError
+from nbdebug.runs.bounded.recorded_structure import rows_to_structure
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.record.schema import line
 from nbdebug.runs.record.settings import repeatable_settings
@@ -106,6 +108,14 @@ class RunRecord:
     def model(self) -> Mapping[str, Any]:
         """Class, layers, number of parameters and hash of the initial weights."""
         return dict(self.bundle["model"])
+
+    @property
+    def structure(self) -> Structure:
+        """Parts of the model and their connections at the first look at the network.
+
+        Without parts if nobody looked (`dbg.network()`, the tab Network), or with more than 2,000.
+        """
+        return rows_to_structure(self.bundle["model"].get("parts") or ())
 
     @property
     def data(self) -> Mapping[str, Any]:

@@ -175,6 +175,10 @@ LAYER = fields(
     layer=line, kind=line, settings=text, parameters=count, trainable=count,
     output_shape=list_of(count),
 )  # fmt: skip
+MODEL_PART = fields(
+    part=line, kind=line, inputs=list_of(count), shape=list_of(count), parameters=count,
+    trainable=count, calls=count,
+)  # fmt: skip
 REMEDY = fields(text=text, settings=names_of(anything))
 KINDS: Mapping[str, Kind] = {
     "run": known(fields(
@@ -202,7 +206,7 @@ KINDS: Mapping[str, Kind] = {
     "cells": list_of(text),
     "model": fields(**{
         "class": line, "parameters": count, "trainable": count, "initial_weights": line,
-        "layers": list_of(LAYER),
+        "layers": list_of(LAYER), "parts": list_of(MODEL_PART),
     }),
     "data": names_of(fields(kind=line, samples=count, parts=list_of(PART))),
     "code": fields(

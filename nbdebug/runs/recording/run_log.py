@@ -11,7 +11,9 @@ from nbdebug._version import __version__
 from nbdebug.core.history.history import Cursor, History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Finding, Findings
+from nbdebug.core.results.inside.network_picture import NetworkPicture
 from nbdebug.core.results.network import Network
+from nbdebug.runs.bounded.recorded_structure import structure_to_rows
 from nbdebug.runs.record.journal import Frame
 from nbdebug.runs.record.journal_owner import journal_owner
 from nbdebug.runs.record.json_values import to_json_value
@@ -43,6 +45,7 @@ class RunLog:
         self._lists: dict[str, Sequence[Any]] = {}
         self._found: dict[str, dict[str, Any]] = {}
         self._gone: list[dict[str, Any]] = []
+        self._parts: list[dict[str, Any]] = []
         self._cells: list[str] = []
         self._run_cells = 0
         self._cursor: Cursor | None = None
@@ -93,7 +96,9 @@ class RunLog:
             "findings": self._findings(snapshot),
             "checks": [r for r in snapshot.checks if r.status != "not_run"],
         }
-        about = {**self._about, **self._shaped(snapshot)}
+        about = dict(self._about)
+        if model := self._model(snapshot):
+            about["model"] = model
         # The run comes first: the first frame must identify the owner of the journal.
         for name, value in {"run": run, **about, **documents}.items():
             if self._told.get(name) != value:
@@ -102,19 +107,23 @@ class RunLog:
                 told = value | {"seen": now} if name == "run" else value
                 yield Frame({"document": name, "value": to_json_value(told)})
 
-    def _shaped(self, snapshot: Snapshot) -> dict[str, Any]:
-        """The model with the output shape of each module that was called; {} before."""
+    def _model(self, snapshot: Snapshot) -> dict[str, Any]:
+        """The model with its output shapes and the structure of the first look, if seen."""
         network = snapshot.results.of(Network, Network())
-        model = self._about.get("model") or {}
+        model = dict(self._about.get("model") or {})
+        picture = snapshot.results.of(NetworkPicture)
+        if picture is not None and not self._parts:
+            self._parts = structure_to_rows(picture.structure)
+        if self._parts:
+            model["parts"] = self._parts
         # In compiled modules nothing was seen.
         shapes = {name: list(shape) for name, shape in network.shapes if shape}
-        if not shapes or not model.get("layers"):
-            return {}
-        layers = [
-            {**row, "output_shape": shapes[row["layer"]]} if row["layer"] in shapes else row
-            for row in model["layers"]
-        ]
-        return {"model": {**model, "layers": layers}}
+        if shapes and model.get("layers"):
+            model["layers"] = [
+                {**row, "output_shape": shapes[row["layer"]]} if row["layer"] in shapes else row
+                for row in model["layers"]
+            ]
+        return model
 
     def _findings(self, snapshot: Snapshot) -> list[dict[str, Any]]:
         """All findings so far; those that are gone have `until`."""

@@ -12,20 +12,25 @@ from nbdebug.core.results.inside.network_page import network_page
 from nbdebug.core.results.inside.network_picture import NetworkPicture
 from nbdebug.core.results.inside.prediction_text import as_html
 from nbdebug.core.results.inside.predictions import Predictions
+from nbdebug.core.results.inside.structure import Structure
+from nbdebug.runs.record.run_record import RunRecord
 from nbdebug.runs.report.html import Markup, Section, escaped, remark, section, table
 
 MAX_CLASSES = 20
 
 
-def inside(looks: Snapshot) -> Section:
+def inside(run: RunRecord, looks: Snapshot) -> Section:
     """Network, explanation, embedding and predictions as they were looked at last.
 
     Args:
-        looks: the training as it is; nothing in it gives an empty section.
+        run: holds the structure of the network, which is drawn where nothing else was.
+        looks: the training as it is; empty for a run that is read from a record.
     """
     parts = list(_parts(looks))
     if parts:
         parts.insert(0, str(remark("As it was looked at last, each at the step that it names.")))
+    if looks.results.of(NetworkPicture) is None and run.structure.parts:
+        parts.append(_structure(run.structure))
     return section("inside", "Inside the network", *parts)
 
 
@@ -44,13 +49,20 @@ def _parts(looks: Snapshot) -> Iterator[str]:
         yield _titled("Predictions", as_html(found) + _confusion(found))
 
 
+def _structure(structure: Structure) -> str:
+    """The network without values."""
+    drawn = network_page(NetworkPicture(0, structure))
+    said = remark("As it was looked at first; a record holds no values of its parts.")
+    return _titled("Network", f'{said}<div class="wide">{drawn}</div>')
+
+
 def _network(picture: NetworkPicture, looks: Snapshot) -> str:
     marked = {name for finding in looks.findings for name in finding.layers}
     chosen = "" if picture.detail is None else picture.detail.name
     drawn = f'<div class="wide">{network_page(picture, "", chosen, marked)}</div>'
     part = picture.structure.part(chosen) if chosen else None
     detail = "" if part is None else detail_page(picture, part)
-    said = f"<p>{escaped(f'{picture.show.capitalize()} at {picture.place}.')}</p>"
+    said = f"<p>{escaped(picture.caption)}</p>"
     return _titled("Network", said + drawn + detail)
 
 

@@ -55,7 +55,7 @@ def report_page(run: RunRecord, looks: Snapshot | None = None) -> str:
         sections.changes(run),
         sections.notes(run),
         sections.checklist(run),
-        inside(Snapshot() if looks is None else looks),
+        inside(run, Snapshot() if looks is None else looks),
         setup_sections.hyperparameters(run),
         setup_sections.model(run),
         setup_sections.data(run),

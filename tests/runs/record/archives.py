@@ -54,6 +54,9 @@ def documents() -> dict[str, Any]:
             "class": "Net", "parameters": 9, "trainable": 9, "initial_weights": "ab",
             "layers": [{"layer": "fc", "kind": "Linear", "settings": "3, 3", "parameters": 9,
                         "trainable": 9}],
+            "parts": [{"part": "fc", "kind": "Linear", "shape": [1, 3], "parameters": 9,
+                       "trainable": 9, "entry": True},
+                      {"part": "relu", "kind": "relu", "inputs": [0], "function": True}],
         },
         "data": {
             "train": {"kind": "tensors", "samples": 9, "parts": [

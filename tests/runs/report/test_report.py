@@ -26,6 +26,7 @@ from nbdebug.plots.figures import caption
 from nbdebug.plots.plot_options import PlotOptions
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.report.report import report_page
+from nbdebug.runs.store.api import import_run
 from nbdebug.runs.store.run import Run
 from tests.runs.handmade import HOSTILE, change, run_of, series
 
@@ -159,7 +160,7 @@ def test_what_was_looked_at_is_in_the_report(debugger: Make, tmp_path: Path) -> 
 
     section = text.partition('<section id="inside">')[2].partition("</section>")[0]
     for words in (
-        "Activations at step 60, sample 3 of", "0 Linear", "Change since step 0",
+        "Step 60, sample 3 of", "0 Linear", "Change since step 0",
         "Saliency of output", "PCA of 8 features", "Confusion matrix",
     ):  # fmt: skip
         assert words in section, words
@@ -168,6 +169,26 @@ def test_what_was_looked_at_is_in_the_report(debugger: Make, tmp_path: Path) -> 
     assert all(value.startswith("data:image/png;base64,") for value in sources)
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     assert "button" not in page.tags
+
+
+def test_a_run_that_is_loaded_shows_the_structure_that_was_seen(
+    debugger: Make, tmp_path: Path
+) -> None:
+    dbg, _ = trained(debugger)
+    assert dbg.record.structure.parts == ()
+    seen = dbg.network(3).structure
+    dbg.close()
+    path = dbg.record.export(tmp_path / "run.zip")
+    loaded = import_run(path, tmp_path / "runs.db")
+    assert loaded.id != ""
+    known = [(part.name, part.kind, part.inputs, part.shape) for part in loaded.structure.parts]
+    assert known == [(part.name, part.kind, part.inputs, part.shape) for part in seen.parts]
+    assert loaded.structure.to_frame().parameters.sum() == seen.to_frame().parameters.sum()
+    text = loaded.report(tmp_path / "loaded.html").read_text(encoding="utf-8")
+    section = text.partition('<section id="inside">')[2].partition("</section>")[0]
+    assert section.count('class="nbd-part') == len(seen.parts)
+    assert "As it was looked at first" in section
+    assert "<img" not in section
 
 
 def test_names_of_parts_that_were_looked_at_stay_text(tmp_path: Path) -> None:
@@ -316,6 +337,7 @@ def hostile() -> Run:
         "trainable": 1,
         "output_shape": [text],
     }
+    drawn = {"part": text, "kind": text, "inputs": [0, 1], "shape": [1, text], "calls": 2}
     part = {"shape": [3], "dtype": text, "sha256": text, "classes": {text: 3}}
     finding = {
         "name": text, "title": text, "severity": text, "since": 1, "until": 2, "seen": text,
@@ -340,7 +362,8 @@ def hostile() -> Run:
         notes=[{"step": 1, "samples": 1, "epoch": 1.0, "text": text}],
         findings=[finding], checks=[check], cells=[text],
         environment={text: text, "packages": {text: text}},
-        model={"class": text, "parameters": text, "initial_weights": text, "layers": [layer]},
+        model={"class": text, "parameters": text, "initial_weights": text, "layers": [layer],
+               "parts": [drawn, drawn | {"parameters": 3, "entry": True}]},
         data={text: {"kind": text, "samples": text, "parts": [part]}},
         code={"model": text, "loss": text, "git": {"commit": text, "branch": text, "diff": text}},
     )  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader
 
 import nbdebug as nbd
 from nbdebug.core.commands.running import WatchProbe
@@ -216,6 +217,33 @@ def test_a_graph_is_evaluated_whole() -> None:
             expected = torch.softmax(model(nodes, edges), 1).numpy()
     assert (found.values == expected).all()
     assert np.array_equal(found.targets, labels.numpy())  # type: ignore[arg-type]
+
+
+class Says(nn.Module):
+    """Scores of texts by their length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 3)
+
+    def forward(self, texts: Any) -> Any:
+        return self.layer(torch.tensor([[float(len(text))] for text in texts]))
+
+
+def test_texts_that_cannot_be_cut_are_shown_as_a_batch() -> None:
+    texts = [("so" * (1 + at), at % 3) for at in range(32)]
+    with nbd.Debugger(
+        Says(), DataLoader(texts, batch_size=8), nn.CrossEntropyLoss(), runs=None
+    ) as dbg:
+        dbg.run(steps=2)
+        found = dbg.predictions()
+        assert found.samples.count == 32
+        assert "of 32 right" in repr(found)
+        assert len(found.errors()) <= 32
+        assert found._repr_html_()
+        assert dbg.network().structure.error is None
+        with pytest.raises(nbd.NbdebugError, match="no tensor"):
+            dbg.explain()
 
 
 def test_a_loss_that_counts_its_calls_is_left_as_it_was() -> None:

@@ -55,12 +55,14 @@ def _pictures(detail: PartDetail, part: Part, show: str) -> str:
 
 
 def _colour_image(filters: Array) -> str:
-    """Filters [K, 3, H, W] in the colours that they answer to most."""
+    """Filters [K, 3, H, W] in the colours that they answer to most; nothing between them."""
     if not filters.size:
         return ""
     largest = float(np.nanmax(np.abs(filters))) or 1.0
-    layers = [tiles(filters[:, at]) for at in range(3)]
-    pixels = np.nan_to_num(np.stack(layers, axis=2) / largest) * 127.5 + 127.5
+    layers = [tiles(filters[:, at] / largest) for at in range(3)]
+    # Opaque where there is a filter.
+    layers.append(tiles(np.full(filters[:, 0].shape, 1.0)) * 2 - 1)
+    pixels = np.nan_to_num(np.stack(layers, axis=2)) * 127.5 + 127.5
     address = png_address(np.clip(pixels, 0, 255).astype(np.uint8))
     return _figure(f"{len(filters)} filters, red, green and blue", address)
 

@@ -107,6 +107,12 @@ class Embedding:
         return said + _drawn(self)
 
 
+def class_colour(number: float) -> tuple[str, bool]:
+    """Colour of a class; True for a ring in place of a dot, where colours come again."""
+    turn, place = divmod(int(number), len(COLOURS))
+    return COLOURS[place], turn % 2 == 1
+
+
 def fitted(values: Array) -> tuple[float, float]:
     """Middle of the finite values along one axis, and half of their range, 1 for none."""
     known = values[np.isfinite(values)]
@@ -123,13 +129,16 @@ def _drawn(found: Embedding) -> str:
     for at, (x, y) in enumerate(places):
         if not (np.isfinite(x) and np.isfinite(y)):
             continue
-        title, colour = f"sample {found.name(at)}", COLOURS[0]
+        title, colour, ring = f"sample {found.name(at)}", COLOURS[0], False
         if found.targets is not None:
             target = float(found.targets[at])
             title += f", target {target:g}"
-            colour = COLOURS[int(target) % len(COLOURS)] if found.classes else colour
-        place = f'cx="{x:.1f}" cy="{y:.1f}"'
-        dots += f'<circle {place} r="{RADIUS}" fill="{colour}"><title>{title}</title></circle>'
+            colour, ring = class_colour(target) if found.classes else (colour, ring)
+        place = f'cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS}"'
+        # The inside of a ring answers to the pointer too.
+        fill = f'fill="{colour}" stroke="{colour}" stroke-width="1.5"'
+        fill += ' fill-opacity="0"' if ring else ""
+        dots += f"<circle {place} {fill}><title>{title}</title></circle>"
     for name, (x, y) in found.middles().items():
         style = 'text-anchor="middle" dominant-baseline="middle" font-weight="bold"'
         ((left, top),) = _pixels(found, np.array([[x, y]]))

@@ -204,7 +204,7 @@ def _said(part: Part, values: PartValues | None = None) -> str:
         return part.error
     if values is not None and math.isfinite(values.ratio):
         most = "up to " if part.size > 1 else ""
-        return f"update {most}{values.ratio:.1e} of the weights"
+        return f"update {most}{percent_text(values.ratio)}"
     whole = part.shape is not None and part.kind == "Parameter"
     words = [str(part.shape) if whole else shape_text(part.shape)]
     words += [f"{part.size} parts"] if part.size > 1 else []
@@ -236,10 +236,15 @@ def count_text(count: int) -> str:
     return str(count)
 
 
+def percent_text(share: float) -> str:
+    """A share in two digits, or three from 10% on: 0.41%, 0.0012%, 137%."""
+    return f"{100 * share:.{2 if share < 0.1 else 3}g}%"
+
+
 def values_text(values: PartValues) -> str:
     """Statistics of values in one line."""
     if math.isfinite(values.ratio):
-        text = f"{values.ratio:.3g} of the weights by L2 norm"
+        text = f"{percent_text(values.ratio)} of the weights by L2 norm"
         spread = f"; single ones from {values.low:.3g} to {values.high:.3g} of their RMS"
         return text + (spread if values.count else "")
     if not math.isfinite(values.mean):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,13 @@ Show = Literal["activations", "gradients", "updates"]
 # Number of a sample that is none of the fixed ones.
 NO_FIXED = -1
 SHOWN: tuple[Show, ...] = ("activations", "gradients", "updates")
+MEANINGS: Mapping[Show, str] = {
+    "activations": "Shown is what each part gives, in eval mode.",
+    "gradients": "Shown is the gradient of the loss of this sample with respect to what each part "
+    "gives, in eval mode.",
+    "updates": "The number in a box is the L2 norm of the update over that of the weights before; "
+    "the colours are the updates of single weights.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,19 @@ class NetworkPicture:
             f"{self.origin}{index}{target}"
         )
 
+    @property
+    def caption(self) -> str:
+        """Sentences about step, sample and kind of the values; why there are none."""
+        if self.reason:
+            return self.reason
+        failed = self.structure.error
+        if failed is not None:
+            shapes = ", ".join(map(str, failed.given))
+            end = f" It was called with {shapes}." if shapes else ""
+            return f"The model fails at {failed.title}: {failed.error}.{end}"
+        place = self.place
+        return f"{place[0].upper()}{place[1:]}. {MEANINGS[self.show]}"
+
     def to_frame(self) -> pd.DataFrame:
         """The table of `Structure.to_frame()` with mean, std, low, high, zeros and broken.
 
@@ -96,4 +117,4 @@ class NetworkPicture:
         )
 
     def _repr_html_(self) -> str:
-        return network_page(self)
+        return f"<p>{html.escape(self.caption)}</p>{network_page(self)}"

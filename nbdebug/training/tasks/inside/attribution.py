@@ -181,7 +181,9 @@ def _input_x_gradient(model: _Explained, layer: str) -> Found:
 
 def _integrated_gradients(model: _Explained, layer: str) -> Found:
     """Mean gradient on the straight way from zeros, by the midpoint rule."""
-    mean = torch.zeros_like(model.value)
+    # Of half precision a sum of many gradients would lose most digits.
+    dtype = torch.promote_types(model.value.dtype, torch.float32)
+    mean = torch.zeros_like(model.value, dtype=dtype)
     for point in range(PATH_POINTS):
         model.advance(point / PATH_POINTS)
         mean += model.slope(model.value * (point + 0.5) / PATH_POINTS) / PATH_POINTS

@@ -207,8 +207,10 @@ def _empty(
         shape = torch.Size((count, *outputs.shape[1:]))
         shown = sample_targets(form, targets, shape).cpu().numpy().copy()
     rows, images = shown_inputs(fixed)
+    # Of arguments that cannot be cut the rows may be other ones than the samples.
+    indices = None if len(fixed.indices or ()) != count else fixed.indices
     samples = PredictedSamples(
-        count, fixed.origin, fixed.indices, shown, rows, images, as_points(two_inputs(fixed))
+        count, fixed.origin, indices, shown, rows, images, as_points(two_inputs(fixed))
     )
     notes = [form.note, POSITIONS if form.kind == "classes" and outputs.ndim > 2 else ""]
     return Predictions(form.kind, classes, "", tuple(filter(None, notes)), samples)

@@ -257,6 +257,21 @@ def test_columns_name_the_first_of_two_inputs_only(whole: bool) -> None:
     assert found.names == (() if whole else ("a", "b", "c", "d", "7"))
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_of_half_precision_the_same_is_told_in_fewer_digits(method: Any) -> None:
+    torch.manual_seed(0)
+    whole = cnn().eval()
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model, data = copy.deepcopy(whole).to(dtype), (IMAGES.to(dtype), CLASSES)
+        with nbd.Debugger(model, data, nn.CrossEntropyLoss(), batch_size=8, runs=None) as dbg:
+            found.append(dbg.explain(3, method))
+    single, half = found
+    assert half.values.shape == single.values.shape
+    assert np.abs(half.values - single.values).max() < 0.1 * np.abs(single.values).max()
+    assert half._repr_html_()
+
+
 def test_tokens_are_no_columns() -> None:
     with made("tokens") as dbg:
         found = dbg.explain(2)

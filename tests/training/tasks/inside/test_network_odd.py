@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -97,6 +98,35 @@ class Gives(nn.Module):
         return self.gives(x)
 
 
+@dataclass
+class Answer:
+    """Outputs of a layer or a model."""
+
+    scores: torch.Tensor
+    hidden: Any
+
+
+class Pair(NamedTuple):
+    """The same as a tuple."""
+
+    scores: torch.Tensor
+    hidden: Any
+
+
+class Answers(nn.Module):
+    """A model and a layer that give other things than tensors."""
+
+    def __init__(self, kind: type[Answer | Pair]) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(8, 6), nn.Linear(6, 3)
+        self.between = Gives(lambda x: kind(x.tanh(), [x]))
+        self.kind = kind
+
+    def forward(self, x: torch.Tensor) -> Any:
+        hidden = self.between(self.one(x))
+        return self.kind(self.two(hidden.scores), hidden)
+
+
 ODD: dict[str, Callable[[torch.Tensor], Any]] = {
     "sparse": lambda x: x.to_sparse(),
     "compressed": lambda x: x.to_sparse_csr(),
@@ -104,6 +134,8 @@ ODD: dict[str, Callable[[torch.Tensor], Any]] = {
     "quantized": lambda x: torch.quantize_per_tensor(x.detach(), 0.1, 0, torch.qint8),
     "complex": lambda x: x + 1j,
     "half": lambda x: x.bfloat16(),
+    "dataclass": lambda x: Answer(x, [x.sum()]),
+    "named tuple": lambda x: Pair(x, {"deep": (x.sum(),)}),
     "whole numbers": lambda x: x.long(),
     "true and false": lambda x: x > 0,
     "empty": lambda x: x[:, :0],
@@ -135,6 +167,33 @@ def test_whatever_a_layer_gives_is_shown_or_said_why_not(kind: str) -> None:
         assert points._repr_html_()
         assert dbg.explain().values.shape == (8,)
         assert dbg.predictions().why == ""
+
+
+@pytest.mark.parametrize("kind", [Answer, Pair])
+def test_outputs_in_a_dataclass_are_looked_into(kind: type[Answer | Pair]) -> None:
+    torch.manual_seed(0)
+    model, X = Answers(kind), torch.randn(32, 8)
+
+    def loss(found: Any, targets: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(found.scores, targets)
+
+    with nbd.Debugger(model, (X, Y), loss, batch_size=8, runs=None) as dbg:
+        dbg.run(steps=2)
+        picture, slopes = dbg.network(3, part="between"), dbg.network(3, "gradients")
+        explained, points = dbg.explain(3, of=1), dbg.embedding("between")
+    names = [part.name for part in picture.structure.parts]
+    assert {"one", "between", "two"} <= {*names}
+    two = picture.structure.parts[names.index("two")]
+    assert names.index("between") in two.inputs
+    x = X[3:4].clone().requires_grad_()
+    model.eval()
+    hidden = model.one(x).tanh()
+    assert picture.values["between"].mean == pytest.approx(float(hidden.mean().detach()), rel=1e-5)
+    assert slopes.values["between"].count == hidden.numel()
+    model(x).scores[0, 1].backward()
+    assert x.grad is not None
+    assert explained.values == pytest.approx(x.grad[0].abs().double().numpy(), rel=1e-5)
+    assert points.points.shape == (32, 2)
 
 
 def sequences() -> DataLoader[Any]:

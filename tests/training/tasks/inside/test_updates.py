@@ -11,6 +11,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.core.html.heat import heat
+from nbdebug.core.results.inside.network_page import percent_text
 from nbdebug.core.results.inside.network_picture import NetworkPicture
 from nbdebug.core.results.inside.part_values import PartValues
 from nbdebug.training.tasks.inside.values import picture
@@ -62,9 +63,22 @@ def test_the_table_has_the_ratio_and_the_picture_names_its_step() -> None:
     assert "update of step 0" in found.place
     assert found.detail is not None
     assert found.detail.maps.shape[0] == 1
-    assert "of the weights" in found._repr_html_()
+    page = found._repr_html_()
+    assert f"{found.values['0'].ratio * 100:.2g}% of the weights by L2 norm" in page
+    assert "L2 norm of the update" in page
+    assert "eval mode" not in page
     other = NetworkPicture(found.step, found.structure, values=found.values)
     assert "ratio" not in other.to_frame()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(0.00412, "0.41%"), (1.24e-5, "0.0012%"), (0.1234, "12.3%"), (1.37, "137%"), (0.0, "0%")],
+)
+def test_a_share_is_short(ratio: float, text: str) -> None:
+    assert percent_text(ratio) == text
+    # About 23 letters fit into a box.
+    assert len(f"update up to {text}") < 23
 
 
 def test_a_step_that_was_not_made_or_is_undone_has_no_update() -> None:
@@ -124,5 +138,5 @@ def test_a_folded_block_shows_its_largest_update() -> None:
     members = [found.values[name] for name in folded[0].members if name in found.values]
     most: PartValues = max(members, key=lambda one: one.ratio)
     page = found._repr_html_()
-    assert f"update up to {most.ratio:.1e} of the weights" in page
+    assert f"<small>update up to {percent_text(most.ratio)}</small>" in page
     assert heat(most.picture) in page

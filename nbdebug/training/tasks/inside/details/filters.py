@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -44,13 +45,18 @@ def with_weights(
     if begin is None or before is None or before.shape != weight.shape:
         return detail
     then = as_array(before)
-    moved, size = np.linalg.norm(values - then), np.linalg.norm(then)
+    moved, size = _norm(values - then), _norm(then)
     return replace(
         detail,
         change=_shown(values - then, channels),
         since=begin.step,
-        moved=float(moved / size) if size else float("nan"),
+        moved=moved / size if size else float("nan"),
     )
+
+
+def _norm(values: Array) -> float:
+    """L2 norm; np.linalg.norm would wake the threads of BLAS beside those of the training."""
+    return math.sqrt(np.square(values).sum())
 
 
 def _largest_channels(values: Array) -> Array:
