@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nbdebug.core.html.heat import heat, tiles
+from nbdebug.core.html.magnitudes import magnitudes
 from nbdebug.core.html.sparkline import sparkline
 from nbdebug.core.html.thumbnail import png_address
 from nbdebug.core.records import Array
@@ -47,7 +48,7 @@ def _pictures(detail: PartDetail, part: Part, show: str) -> str:
     maps = f"Channels ({seen})" if len(detail.maps) > 1 else "Positions by features"
     maps = {"gradients": f"Gradient: {maps.lower()}", "updates": "Update"}.get(show, maps)
     heads = f"Attention, {len(detail.attention)} heads: rows attend to columns"
-    drawn = _histogram(detail)
+    drawn = _histogram(detail) + magnitudes(detail.magnitudes.tolist())
     drawn += _image(heads, detail.attention) + _image(maps, detail.maps)
     drawn += _image(weights, detail.weights) + _colour_image(detail.colours)
     change = f"Change since step {detail.since:,}"

@@ -42,6 +42,8 @@ class PartDetail:
             change of all weights of the part, over their norm then; nan where it is unknown.
         attention: [heads, T, S] weights of attention for the sample, thinned.
         edges, counts: histogram of its values.
+        magnitudes: counts [50] of values by powers of two of their magnitudes, from 2**-30 on; 0
+            is left out, smaller and larger ones are in the first and the last bin.
         dtype: of its values; tiny, huge: share of values that are not 0 and below the smallest
             normal number of float16, and above its largest number.
         units: how many channels there are; dead: numbers of those that are 0 for all fixed
@@ -60,6 +62,7 @@ class PartDetail:
     attention: Array = field(default_factory=lambda: NO_MAPS)
     edges: Array = field(default_factory=lambda: np.zeros(0))
     counts: Array = field(default_factory=lambda: np.zeros(0))
+    magnitudes: Array = field(default_factory=lambda: np.zeros(0))
     dtype: str = ""
     tiny: float = 0.0
     huge: float = 0.0

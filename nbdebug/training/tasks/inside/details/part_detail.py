@@ -8,6 +8,7 @@ from contextlib import suppress
 import numpy as np
 import torch
 
+from nbdebug.core.html.magnitudes import HIGHEST, LOWEST
 from nbdebug.core.records import Array
 from nbdebug.core.results.inside.part_detail import NO_MAPS, PartDetail
 from nbdebug.model.module.names import stable_name
@@ -54,6 +55,7 @@ def part_detail(
         attention=_attention(recorder, part),
         edges=np.asarray(edges, dtype=np.float64),
         counts=np.asarray(counts, dtype=np.float64),
+        magnitudes=_magnitudes(finite),
         dtype=dtype,
         tiny=float(((finite > 0) & (finite < half.tiny)).mean()) if finite.size else 0.0,
         huge=float((finite > half.max).mean()) if finite.size else 0.0,
@@ -62,6 +64,13 @@ def part_detail(
     seen = all_outputs(session, part.module, samples, recorder.largest, units)
     found = with_units(found, None if seen is None else as_array(seen.reduced))
     return with_weights(found, session.model, part, first)
+
+
+def _magnitudes(magnitudes: Array) -> Array:
+    """Counts by powers of two of magnitudes that are not 0; those outside count at the ends."""
+    exponents = np.floor(np.log2(magnitudes[magnitudes > 0]))
+    places = np.clip(exponents, LOWEST, HIGHEST - 1).astype(np.int64) - LOWEST
+    return np.bincount(places, minlength=HIGHEST - LOWEST).astype(np.float64)
 
 
 def _maps(values: Array) -> Array:
