@@ -165,8 +165,9 @@ class DebuggerSession:
         Raises:
             ArgumentError: there is no such method, output or layer.
             DataError: there is no such sample.
-            ModelError: the model has no inputs or outputs that can be explained.
-            Exception: whatever the model raised. Training is as it was.
+            ModelError: the model has no inputs or outputs that can be explained, or takes no single
+                sample.
+            Exception: whatever else the model raised. Training is as it was.
         """
         return cast(Attribution, self._client.do(Explain(sample, method, of, layer, index)))
 

@@ -11,7 +11,7 @@ from torch import nn
 from nbdebug.core.commands.inside import Explain
 from nbdebug.core.contexts import contextmanager
 from nbdebug.core.results.inside.attribution import Attribution
-from nbdebug.errors import ArgumentError, ModelError, TaskStopped
+from nbdebug.errors import ArgumentError, ModelError, NbdebugError, TaskStopped
 from nbdebug.model.module.forward import leaves, tensors_of, with_leaves
 from nbdebug.model.module.hooks import after_forward
 from nbdebug.model.module.names import Layer, layers
@@ -78,7 +78,12 @@ class _Explained:
         self.value = self._leaf.detach()
         if not self._leaf.is_floating_point():
             self._find_embedding()
-        self.of = self._chosen(of, one)
+        try:
+            self.of = self._chosen(of, one)
+        except (RuntimeError, ValueError, IndexError) as error:
+            if isinstance(error, NbdebugError):
+                raise
+            raise ModelError(f"The model takes no single sample: {error}") from error
         self.output = float(self.at(self.value).detach())
 
     @property

@@ -279,3 +279,26 @@ def test_tokens_are_no_columns() -> None:
     assert found.names == ()
     words = [*"abcdefghijk"]
     assert found.with_names(words).names == tuple(words[int(one)] for one in found.inputs)
+
+
+class Carrying(nn.Module):
+    """Carries its hidden state from one batch to the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.head = nn.GRU(4, 6, batch_first=True), nn.Linear(6, 4)
+        self.state: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> Any:
+        found, state = self.cells(x, self.state)
+        self.state = state.detach()
+        return self.head(found)
+
+
+def test_a_model_that_takes_no_single_sample_is_refused_in_words() -> None:
+    sequences = torch.randn(4, 61, 4)
+    windows = [(sequences[:, i : i + 5], sequences[:, i + 1 : i + 6]) for i in range(0, 50, 5)]
+    with nbd.Debugger(Carrying(), windows, nn.MSELoss(), runs=None) as dbg:
+        dbg.run(steps=3)
+        with pytest.raises(ModelError, match=r"takes no single sample: Expected hidden size"):
+            dbg.explain()
