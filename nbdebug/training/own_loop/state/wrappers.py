@@ -56,6 +56,6 @@ def _takes(one: Any, frames: set[int], found: set[int]) -> bool:
 
 def _parts(one: Any) -> Iterator[Any]:
     for part in gc.get_referents(one):
-        # zip holds its iterators in a tuple. That of zip_longest has empty places behind an iterator
+        # zip holds its iterators in a tuple. That of zip_longest has empty places behind one
         # that has ended: iterating over it would crash Python.
         yield from gc.get_referents(part) if isinstance(part, tuple) else (part,)
