@@ -21,8 +21,9 @@ MAX_DATA_BYTES = 2**24
 # Before the first step nobody knows what it writes into: a look copies so many bytes to be safe,
 # and the first checkpoint, which stays, so many.
 LOOK_BYTES, CHECKPOINT_BYTES = 2**28, 2**26
-# An array has no version: its checksum is compared, so often, and of so many bytes.
-MAX_COMPARISONS, MAX_COMPARED_BYTES = 8, 2**28
+# An array has no version: its checksum is compared, of so many bytes, at the first questions and
+# then at each that is a power of two.
+FIRST_COMPARISONS, MAX_COMPARED_BYTES = 8, 2**28
 # Of a container of many tensors so many bytes; and so many containers are remembered.
 MAX_PARTS_BYTES, MAX_CONTAINERS = 2**24, 1000
 
@@ -41,7 +42,7 @@ class WrittenData:
     def holds(self, data: Any) -> bool:
         """True for a tensor or an array that was written into since it was met.
 
-        An array is compared at the first few questions only. Of a container its parts count.
+        An array is compared ever less often. Of a container its parts count.
         """
         if not isinstance(data, torch.Tensor | np.ndarray):
             return self._holds_parts(data)
@@ -61,8 +62,8 @@ class WrittenData:
             }
             self._arrays[id(array)] = _Met(weakref.ref(array), _checksum(array))
             return False
-        if not met.written and met.comparisons < MAX_COMPARISONS:
-            met.comparisons += 1
+        met.questions += 1
+        if not met.written and _is_due(met.questions):
             met.written = _checksum(array) != met.checksum
         return met.written
 
@@ -101,7 +102,7 @@ class WrittenData:
 class _Met:
     array: weakref.ref[Array]
     checksum: int
-    comparisons: int = 0
+    questions: int = 0
     written: bool = False
 
 
@@ -111,7 +112,7 @@ class _MetParts:
 
     versions: dict[int, int] = field(default_factory=dict)
     checksums: dict[int, int] = field(default_factory=dict)
-    comparisons: int = 0
+    questions: int = 0
     written: bool = False
 
     def holds(self, container: Any) -> bool:
@@ -120,8 +121,8 @@ class _MetParts:
             parts = data_parts(container)
             before, self.versions = self.versions, {id(part): _version(part) for part in parts}
             self.written = _differ(before, self.versions)
-            if self.comparisons <= MAX_COMPARISONS and not self.written:
-                self.comparisons += 1
+            self.questions += 1
+            if _is_due(self.questions) and not self.written:
                 self._compare(parts)
         return self.written
 
@@ -131,6 +132,10 @@ class _MetParts:
         if sum(part.nbytes for part in parts) <= MAX_PARTS_BYTES:
             self.checksums = {id(part): _checksum_of(part) for part in parts}
             self.written = _differ(before, self.checksums)
+
+
+def _is_due(questions: int) -> bool:
+    return questions <= FIRST_COMPARISONS or questions & (questions - 1) == 0
 
 
 def _differ(before: dict[int, int], now: dict[int, int]) -> bool:
