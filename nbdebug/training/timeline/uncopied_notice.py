@@ -59,10 +59,10 @@ WRITTEN = (
     "use a loop of your own and nbdebug.watch."
 )
 UNKEPT = (
-    "reading samples writes into this value, which is larger than the 32 MB that are copied. Looks "
-    "at samples, such as predictions, a check or a replay, write into it too, and a rewind, a fork "
-    "or a resume leaves it as it is. Keep less in it, or write into it in step_fn and not in the "
-    "dataset."
+    "reading samples writes into this value, which is not copied: it has more than 32 MB or 20,000 "
+    "parts, has a gradient, or is an object of a library. Looks at samples, such as predictions, "
+    "a check or a replay, write into it too, and a rewind, a fork or a resume leaves it as it is. "
+    "Keep it in smaller arrays, lists or numbers, or write into it in step_fn."
 )
 IN_WORKERS = (
     "each loader worker has its own copy of this value, and it moves while samples are read. A "
@@ -98,7 +98,7 @@ class UncopiedNotice:
         large = state.unkept if isinstance(state, IndexedState) else ""
         if large and large not in self._told:
             self._told.add(large)
-            title, text = "The dataset writes into a large part", f"{large}: {UNKEPT}"
+            title, text = "The dataset writes into what is not copied", f"{large}: {UNKEPT}"
             self._history.add_notice(Notice(session.step - 1, "warning", title, text))
         moved = moved_in_workers(session.sampler)
         if moved and IN_WORKERS not in self._told:

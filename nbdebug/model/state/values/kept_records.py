@@ -59,12 +59,12 @@ class KeptNumbers(Kept):
     """Elements of an `array.array`."""
 
     def __init__(self, value: array.array[Any]) -> None:
-        self._held, self._copy = value, value[:]
+        self._held, self.data = value, value[:]
 
     def restored(self, current: Any, done: Done) -> Any:
         # One that a view looks into keeps its length.
         with suppress(BufferError):
-            self._held[:] = self._copy
+            self._held[:] = self.data
         return self._held
 
 
@@ -175,15 +175,15 @@ class KeptBuffer(Kept):
 
     def __init__(self, value: io.StringIO | io.BytesIO) -> None:
         self._held: Any = value
-        self._state = None if value.closed else (value.getvalue(), value.tell())
+        self.data = None if value.closed else (value.getvalue(), value.tell())
 
     def restored(self, current: Any, done: Done) -> Any:
         held = self._held
-        if self._state is not None and not held.closed:
+        if self.data is not None and not held.closed:
             held.seek(0)
             held.truncate()
-            held.write(self._state[0])
-            held.seek(self._state[1])
+            held.write(self.data[0])
+            held.seek(self.data[1])
         return held
 
 

@@ -30,7 +30,12 @@ from nbdebug.model.state.values.kept import (
 )
 from nbdebug.model.state.values.kept_data import array_from_plain, array_to_plain
 from nbdebug.model.state.values.kept_optimizer import KeptOptimizer
-from nbdebug.model.state.values.kept_records import KeptElements, KeptMember
+from nbdebug.model.state.values.kept_records import (
+    KeptBuffer,
+    KeptElements,
+    KeptMember,
+    KeptNumbers,
+)
 from nbdebug.model.state.values.places import ABSENT
 
 K = TypeVar("K", bound=Kept)
@@ -152,6 +157,8 @@ class PlainWriter:
             return {KIND: "iterator", "type": kept.kind.__name__, "state": state}
         if isinstance(kept, KeptContainer):
             return self._container(kept)
+        if self._identities and isinstance(kept, KeptNumbers | KeptBuffer):
+            return {KIND: "compared", "data": kept.data}
         return self._left()
 
     def _left(self) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,9 +62,9 @@ class HeldState:
         records = {one.place: writer.plain(one.kept) for one in self._records if one.place}
         return writer.plain(self._held), reached, records
 
-    def texts(self) -> set[str | bytes]:
-        """Texts that are held, anywhere inside."""
-        return set(_texts(self._held))
+    def texts(self, without: Collection[int] = ()) -> set[str | bytes]:
+        """Texts that are held, anywhere inside but in values with some ids."""
+        return set(texts_in(self._held, without))
 
     def restore(self) -> Done:
         """Write the copies back into the objects; return these by the ids of the copies."""
@@ -98,7 +98,7 @@ class HeldState:
         reader = PlainReader(torch.device("cpu"))
         held = reader.kept(plain["held"])
         reached = {place: reader.kept(value) for place, value in plain["reached"].items()}
-        new = set(_texts(held)) - self.texts()
+        new = set(texts_in(held)) - self.texts()
         if new:
             # A file decides neither what is read nor from where.
             raise CheckpointError(f"the text {min(map(repr, new)):.80} is not in the data")
@@ -121,13 +121,15 @@ def _inside(data: Any) -> Iterator[tuple[str, Any]]:
         yield from ((name, frame.f_globals[name]) for name in names if name in frame.f_globals)
 
 
-def _texts(kept: Any) -> Iterator[str | bytes]:
-    """Texts that a copy holds, anywhere inside."""
+def texts_in(kept: Any, without: Collection[int] = ()) -> Iterator[str | bytes]:
+    """Texts that a copy holds, anywhere inside but in values with some ids."""
     waiting, seen = [kept], set[int]()
     while waiting:
         one = waiting.pop()
         if isinstance(one, str | bytes):
             yield one
+        elif isinstance(one, AsIs) and id(one.value) in without:
+            continue
         elif isinstance(one, AsIs):
             waiting += one.value if isinstance(one.value, tuple | list) else [one.value]
         elif isinstance(one, Kept) and id(one) not in seen:

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import types
-from collections import deque
+import array
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset, default_collate
+from torch.utils.data import TensorDataset, default_collate
 
 from nbdebug.errors import CheckpointError, DataError
 from nbdebug.model.source_code import is_of_library
-from nbdebug.model.state.copying import SIMPLE_TYPES
 from nbdebug.model.state.values.copier import ValueCopier, attributes_of
 from nbdebug.model.state.values.kept import AsIs, Done, Kept, KeptContainer, KeptObject
-from nbdebug.model.state.values.kept_data import KeptFrame, is_frame, may_be_written
+from nbdebug.model.state.values.kept_data import KeptFrame, is_frame
+from nbdebug.model.state.values.kept_records import KeptBuffer, KeptNumbers
 from nbdebug.model.state.values.places import GENERATOR_TYPES
+from nbdebug.model.state.values.plain import PlainWriter
 from nbdebug.training.data.passes.data_copier import DataCopier
 from nbdebug.training.data.passes.function_records import FunctionRecords
 from nbdebug.training.data.passes.held_state import HeldState
-from nbdebug.training.data.passes.large_parts import LargeParts
+from nbdebug.training.data.passes.moved import moved
 from nbdebug.training.data.passes.system_draws import is_seeded_by_system
+from nbdebug.training.data.passes.written.kinds import (
+    BUFFER_TYPES,
+    CONTAINER_TYPES,
+    DATA_TYPES,
+    NAMESPACES,
+    is_data,
+    is_writable,
+    may_be_part,
+)
+from nbdebug.training.data.passes.written.large_parts import LargeParts
+from nbdebug.training.data.passes.written.source_writes import told_by_source
 
-MAX_STATE_BYTES, MAX_STATE_NUMBERS, MAX_STATE_PARTS, MAX_STATE_VALUES = 1024, 1024, 64, 1000
-DATA_TYPES = (Dataset, DataLoader, Sampler)
-CONTAINER_TYPES = (list, tuple, dict, set, deque, bytearray)
+MAX_STATE_VALUES = 1000
 
 
 class IndexedCopier(DataCopier):
@@ -42,14 +51,14 @@ class IndexedCopier(DataCopier):
     Attributes:
         generators: all random generators that were met.
         parts: large arrays, tensors, tables and containers that reading may write into, by place.
-        tables: places of tables that were copied; lengths: of all lists by place.
+        lengths: of all lists by place.
     """
 
     def __init__(self, written: Collection[str] = ()) -> None:
         super().__init__()
         self.generators: list[Any] = []
         self.parts: dict[str, Any] = {}
-        self.tables, self.lengths = set[str](), dict[str, int]()
+        self.lengths: dict[str, int] = {}
         self._written = written
         # Inside of a value that is copied whole, and the number of values copied there.
         self._inside, self._whole = False, 0
@@ -70,19 +79,25 @@ class IndexedCopier(DataCopier):
             return self._part(value, place)
         if isinstance(value, list):
             self.lengths[place] = len(value)
-        if len(self._known) - self._whole >= MAX_STATE_VALUES or _is_data(value):
-            if _may_be_written(value):
+        if len(self._known) - self._whole >= MAX_STATE_VALUES or is_data(value):
+            if may_be_part(value):
                 self.parts[place] = value
                 if place in self._written:
-                    kept = self.whole(value, place)
-                    self.tables |= {place} if isinstance(kept, KeptFrame) else set()
-                    return kept
+                    return self.whole(value, place)
             if isinstance(value, list):
                 self.large[place] = len(value)
             return AsIs(value)
         if isinstance(value, nn.Module):
             return self._module(value, place)
-        return super()._fresh(value, place)
+        return self._of_standard(value, place) or super()._fresh(value, place)
+
+    def _of_standard(self, value: Any, place: str) -> Kept | None:
+        """Copy an object of the standard library that holds what the user puts into it."""
+        if isinstance(value, array.array):
+            return self._remember(value, KeptNumbers(value))
+        if isinstance(value, BUFFER_TYPES):
+            return self._remember(value, KeptBuffer(value))
+        return self._object(value, place) if isinstance(value, NAMESPACES) else None
 
     def whole(self, value: Any, place: str) -> Kept:
         """Copy a large value with all its parts."""
@@ -96,7 +111,9 @@ class IndexedCopier(DataCopier):
     def _part(self, value: Any, place: str) -> Kept:
         if is_frame(value):
             return self._remember(value, KeptFrame(value, self.keep))
-        if isinstance(value, torch.Tensor) and not _is_writable(value):
+        if kept := self._of_standard(value, place):
+            return kept
+        if isinstance(value, torch.Tensor) and not is_writable(value):
             return AsIs(value)
         if isinstance(value, (torch.Tensor, np.ndarray, *CONTAINER_TYPES)):
             return ValueCopier._fresh(self, value, place)
@@ -129,7 +146,7 @@ class IndexedHeldState(HeldState):
 
     Attributes:
         parts: large parts by place, copied only where reading writes into them.
-        tables: places of tables that were copied; lengths: of all lists by place.
+        lengths: of all lists by place.
     """
 
     def __init__(
@@ -144,7 +161,7 @@ class IndexedHeldState(HeldState):
         super().__init__(data, copier.keep(data), functions, copier)
         self.parts, self._objects = copier.parts, copier.objects()
         self._containers = copier.containers()
-        self.tables, self.lengths = copier.tables, copier.lengths
+        self.lengths = copier.lengths
 
     def restore(self) -> Done:
         now = IndexedHeldState(self._data, self._functions, self._large)
@@ -162,6 +179,22 @@ class IndexedHeldState(HeldState):
         self._large.restore_first(uncopied, done)
         return done
 
+    def told_by_source(self) -> str:
+        """Name of an attribute that reading writes into and no copy holds; "" for none."""
+        copied = {id(self.parts[place]) for place in self._large.whole & self.parts.keys()}
+        return told_by_source(self._objects.values(), copied)
+
+    def without_form(self, first: IndexedHeldState) -> str:
+        """Name of an attribute that has moved since and that no file can hold; "" for none."""
+        for at, kept in self._objects.items():
+            before = first._objects[at].parts if at in first._objects else {}
+            for name, part in kept.parts.items():
+                writer = PlainWriter()
+                writer.plain(moved(part, [before.get(name)]))
+                if writer.without_form:
+                    return f"{kept.kind}.{name}"
+        return ""
+
 
 class IndexedState:
     """State of a dataset and its collate_fn, for positions of a sampler.
@@ -172,7 +205,8 @@ class IndexedState:
 
     def __init__(self, dataset: Any, collate: Any) -> None:
         # One list, so that copies of it are of the same object.
-        self._data = [] if isinstance(dataset, list | tuple) else [dataset]
+        plain = isinstance(dataset, list | tuple) and collate is default_collate
+        self._data = [] if plain else [dataset]
         self._data += [] if collate is default_collate else [collate]
         copier = IndexedCopier()
         copier.keep(self._data)
@@ -180,6 +214,7 @@ class IndexedState:
         self._large = LargeParts(lambda part, at: IndexedCopier().whole(part, at))
         self.first = self._held()
         self._large.compare(self.first.parts)
+        self._told = self.first.told_by_source()
 
     def _held(self, written: Collection[str] | None = None) -> IndexedHeldState:
         return IndexedHeldState(self._data, self._functions, self._large, written)
@@ -187,7 +222,7 @@ class IndexedState:
     @property
     def unkept(self) -> str:
         """Place of a part that reading writes into and that is too large; "" if none was seen."""
-        return self._large.unkept
+        return self._large.unkept or self._told
 
     def now(self, *, sparing: bool = False) -> HeldState:
         """Copy the state as it is now.
@@ -215,7 +250,9 @@ class IndexedState:
         """
         if held == self.first:
             return None
-        if new := held.texts() - self.first.texts():
+        # Lists that reading writes texts into are compared with their first copies.
+        parts = {id(value) for value in self.first.parts.values()}
+        if new := held.texts(parts) - self.first.texts(parts) - self._large.texts():
             raise DataError(
                 f"The dataset holds the text {min(map(repr, new)):.80} since training began, which "
                 "is not restored from a file: training could not go on after a restart."
@@ -227,10 +264,10 @@ class IndexedState:
                 f"The list {grown[0]} of the dataset has another length since training began, and "
                 "is too long to be recorded: training could not go on after a restart."
             )
-        if tables := getattr(held, "tables", None):
+        if isinstance(held, IndexedHeldState) and (name := held.without_form(self.first)):
             raise DataError(
-                f"The table {min(tables)} of the dataset is written into while samples are read, "
-                "and no file holds it: training could not go on after a restart."
+                f"{name} of the dataset is written into while samples are read, and no file can "
+                "hold it: training could not go on after a restart."
             )
         return held.plain([self.first])
 
@@ -258,35 +295,3 @@ def state_of_dataset(dataset: Any, collate: Any) -> IndexedState | None:
     if type(dataset) is TensorDataset and collate is default_collate:
         return None
     return IndexedState(dataset, collate)
-
-
-def _is_data(value: Any) -> bool:
-    if isinstance(value, BaseException):
-        # Kept to look at what happened.
-        return True
-    if isinstance(value, torch.Tensor | np.ndarray):
-        if value.nbytes > MAX_STATE_BYTES or isinstance(value, np.memmap):
-            return True
-        return isinstance(value, torch.Tensor) and not _is_writable(value)
-    if isinstance(value, CONTAINER_TYPES):
-        # Of a list of numbers only the list is copied.
-        simple = type(next(iter(value), None)) in SIMPLE_TYPES
-        return len(value) > (MAX_STATE_NUMBERS if simple else MAX_STATE_PARTS)
-    if isinstance(value, (*DATA_TYPES, nn.Module, types.FunctionType, types.MethodType)):
-        return False
-    kind = type(value)
-    return kind not in SIMPLE_TYPES and is_of_library(kind) and not callable(value)
-
-
-def _may_be_written(value: Any) -> bool:
-    """True for an array, a tensor, a container or a table that reading may write into."""
-    if isinstance(value, np.ndarray):
-        return value.flags.writeable and not isinstance(value, np.memmap)
-    if isinstance(value, torch.Tensor):
-        return _is_writable(value)
-    return (isinstance(value, CONTAINER_TYPES) and not isinstance(value, tuple)) or is_frame(value)
-
-
-def _is_writable(tensor: torch.Tensor) -> bool:
-    plain = may_be_written(tensor) and tensor.device.type == "cpu"
-    return plain and not tensor.requires_grad

@@ -1,0 +1,1 @@
+"""Large parts of a dataset that reading a sample writes into."""
