@@ -59,7 +59,7 @@ WRITTEN = (
     "use a loop of your own and nbdebug.watch."
 )
 UNKEPT = (
-    "reading samples writes into this value, which is not copied: it has more than 32 MB or 20,000 "
+    "reading samples writes into this value, which is not copied: it has more than 32 MB or 2,000 "
     "parts, has a gradient, or is an object of a library. Looks at samples, such as predictions, "
     "a check or a replay, write into it too, and a rewind, a fork or a resume leaves it as it is. "
     "Keep it in smaller arrays, lists or numbers, or write into it in step_fn."

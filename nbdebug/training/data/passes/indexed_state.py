@@ -222,7 +222,7 @@ class IndexedState:
     @property
     def unkept(self) -> str:
         """Place of a part that reading writes into and that is too large; "" if none was seen."""
-        return self._large.unkept or self._told
+        return self._told or self._large.unkept
 
     def now(self, *, sparing: bool = False) -> HeldState:
         """Copy the state as it is now.

@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from nbdebug.model.state.bits import bitwise_equal
-from nbdebug.model.state.values.kept import Constant, Kept, KeptArray, KeptGenerator, KeptTensor
+from nbdebug.model.state.values.kept import (
+    AsIs,
+    Constant,
+    Kept,
+    KeptArray,
+    KeptGenerator,
+    KeptTensor,
+)
 from nbdebug.training.data.passes.indexed_state import IndexedCopier
+from nbdebug.training.data.passes.written.large_parts import LargeParts
 
 
 class WorkerState:
@@ -18,11 +26,14 @@ class WorkerState:
     def __init__(self, *data: Any) -> None:
         self._data = list(data)
         self._asked, self._next = 0, 1
+        # They are compared, and copied by nobody.
+        self._large, self._parts = LargeParts(lambda value, _: AsIs(value)), dict[str, Any]()
         self.begin()
 
     def begin(self) -> None:
         """Compare with what is there now."""
         self._before = self._values()
+        self._large.compare(self._parts)
 
     def moved(self) -> str:
         """Place of a value that has moved, such as `Images.count`; "" if none has.
@@ -34,6 +45,8 @@ class WorkerState:
             return ""
         self._next *= 2
         now = self._values()
+        if self._large.compare(self._parts):
+            return min(self._large.written).replace("[0]", type(self._data[0]).__name__)
         for (held, name), (place, value) in self._before.items():
             _, found = now.get((held, name), (place, value))
             if not bitwise_equal(value, found):
@@ -44,6 +57,7 @@ class WorkerState:
         """Place and value by the id of the object and the name of the attribute."""
         copier = IndexedCopier()
         copier.keep(self._data)
+        self._parts = copier.parts
         return {
             (held, name): (f"{kept.kind}.{name}", value)
             for held, kept in copier.objects().items()

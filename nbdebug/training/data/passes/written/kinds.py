@@ -70,9 +70,7 @@ def may_be_part(value: Any) -> bool:
         return value.flags.writeable and not isinstance(value, np.memmap)
     if isinstance(value, torch.Tensor):
         return is_writable(value)
-    if isinstance(value, CONTAINER_TYPES):
-        return not isinstance(value, tuple)
-    return isinstance(value, array.array) or is_frame(value)
+    return isinstance(value, (*CONTAINER_TYPES, array.array)) or is_frame(value)
 
 
 def is_writable(tensor: torch.Tensor) -> bool:

@@ -16,10 +16,12 @@ from nbdebug.model.state.values.copier import attributes_of
 from nbdebug.model.state.values.kept_data import is_frame
 from nbdebug.training.data.passes.fingerprint import fingerprint
 
-# All parts together are compared and copied up to so many bytes, each with so many items.
-MAX_BYTES, MAX_ITEMS = 2**25, 20_000
+# All parts together are compared and copied up to so many bytes, each with so many items that are
+# no numbers or texts: copying one takes tens of microseconds.
+MAX_BYTES, MAX_ITEMS, MAX_SET = 2**25, 2_000, 20_000
 # A list of samples, each with its parts, and theirs.
 DEPTH = 5
+CONTAINERS = (list, tuple, deque, dict, np.ndarray)
 
 
 class Mark(NamedTuple):
@@ -84,7 +86,9 @@ def _own_bytes(value: Any) -> int:
         return int(np.sum(value.memory_usage()))
     if isinstance(value, array.array):
         return len(value) * value.itemsize
-    return 8 * len(value) if isinstance(value, list | tuple | deque | dict | set | bytearray) else 0
+    if isinstance(value, set):
+        return 8 * len(value) if len(value) <= MAX_SET else MAX_BYTES + 1
+    return 8 * len(value) if isinstance(value, list | tuple | deque | dict | bytearray) else 0
 
 
 def _parts_of(value: Any) -> dict[Any, Any]:
@@ -120,11 +124,15 @@ def _seen(value: Any, depth: int, met: dict[int, Any]) -> Any:
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         bits = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
         return value.shape, str(value.dtype), zlib.crc32(bits.data)
+    if is_frame(value):
+        return {key: _seen(part, depth, met) for key, part in _parts_of(value).items()}
     if isinstance(value, set | bytearray | array.array):
         return hash(frozenset(value) if isinstance(value, set) else bytes(value))
     if _is_plain(value):
         keys = tuple(value) if isinstance(value, dict) else ()
         return len(value), hash((keys, tuple(value.values() if keys else value)))
+    if is_of_library(type(value)) and not isinstance(value, CONTAINERS):
+        return _named(value)
     if not depth or id(value) in met:
         return (id(value),)
     met[id(value)] = value
@@ -134,6 +142,14 @@ def _seen(value: Any, depth: int, met: dict[int, Any]) -> Any:
         # What is appended is remembered; what is loaded takes a place that was there.
         seen["length"] = len(value)
     return seen or (id(value),)
+
+
+def _named(value: Any) -> Any:
+    """Hash of an object of a library, such as a time stamp, which is made anew when it is read."""
+    try:
+        return type(value).__name__, hash(value)
+    except Exception:
+        return (id(value),)
 
 
 def _checksum_of_tensor(tensor: torch.Tensor) -> Any:
