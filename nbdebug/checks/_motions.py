@@ -13,7 +13,7 @@ from nbdebug.model.precision import wide
 # Correlation of a draw with the moved picture, and what it has more than with the picture at rest.
 MIN_ALIKE, MIN_BETTER = 0.9, 0.05
 MIN_SIDE, MAX_SHIFT, MAX_NUMBERS, MIN_ROWS = 4, 8, 64, 100
-MAX_CHANCE, MIN_RELATION = 4.5, 12.0
+MIN_RELATION, MAX_SHARE = 12.0, 0.3
 
 
 @dataclass(frozen=True)
@@ -141,9 +141,8 @@ def _is_hidden(
     blind: Relation, seeing: Relation, numbers: torch.Tensor, shifts: bool
 ) -> bool:  # fmt: skip
     """True if numbers [N, 1] cannot be told of what a motion leaves as it is, but nearly."""
-    if float(numbers.std()) < 1e-6 or blind.strength(numbers) > MAX_CHANCE:
+    if float(numbers.std()) < 1e-6:
         return False
-    if shifts:
-        return seeing.strength(numbers) > MIN_RELATION
     aside = numbers.square()
-    return blind.strength(aside - aside.mean()) > MIN_RELATION
+    near = seeing.strength(numbers) if shifts else blind.strength(aside - aside.mean())
+    return near > MIN_RELATION and blind.strength(numbers) < MAX_SHARE * near
