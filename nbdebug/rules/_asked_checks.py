@@ -18,7 +18,7 @@ WHY_NO_PROGRESS = (
     "paired_rows", "unit_axis", "logit_range", "custom_backward", "detached_gradients",
     "detached_state", "class_numbering", "index_arithmetic", "autocast_rounding",
     "wrapped_integers", "dropped_share", "optimizer_averages", "repeated_tokens",
-    "unused_batch", "parted_rows", "other_batch", "attached_advantage",
+    "unused_batch", "parted_rows", "other_batch", "attached_advantage", "entropy_sign",
     "peaked_softmax", "contrastive_targets", "cancelled_ratio",
     "detached_samples",
 )  # fmt: skip
