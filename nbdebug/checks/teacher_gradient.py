@@ -35,7 +35,11 @@ class TeacherGradient(Check):
             context.evaluate(context.batch)
         attached = [each for each in seen.found if each[2].requires_grad]
         if not attached:
-            words = "no target has a gradient." if seen.found else "no loss of torch was called."
+            words = (
+                "no target has a gradient."
+                if seen.found
+                else "no loss of torch was called that takes numbers as targets."
+            )
             return Outcome("pass" if seen.found else "not_applicable", words, "none")
         names = {id(p): name for name, p in context.subject.parameters}
         pairs = [(name, _ids(given), _ids(target), line) for name, given, target, line in attached]
