@@ -128,7 +128,7 @@ def _of_columns(call: LossCall, tensors: list[torch.Tensor]) -> Fault | None:
     ranks = [one for one in ranks if len(one.unique()) > 2]
     if len(ranks) != 2 or len(signs) < MIN_ROWS:
         return None
-    return _reversed([_agreement(*ranks, signs)])
+    return _reversed([_agreement(ranks[0], ranks[1], signs)])
 
 
 def _agreement(one: torch.Tensor, other: torch.Tensor, signs: torch.Tensor) -> float:

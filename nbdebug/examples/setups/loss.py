@@ -85,7 +85,8 @@ def sure_policy(model: nn.Module, batch: Any) -> torch.Tensor:
     inputs, actions, gains = batch
     policy = torch.distributions.Categorical(logits=model(inputs))
     loss: torch.Tensor = -(policy.log_prob(actions) * gains[:, 0]).mean()
-    return loss + 0.1 * policy.entropy().mean()
+    loss = loss + 0.1 * policy.entropy().mean()
+    return loss
 
 
 def ratio_to_itself(model: nn.Module, batch: Any) -> torch.Tensor:
