@@ -24,6 +24,8 @@ class Wrappers:
 
     def __init__(self) -> None:
         self._known: list[weakref.ref[types.GeneratorType[Any, Any, Any]]] = []
+        # Wrappers of generators alone, and none of another wrapper.
+        self._direct = False
 
     def around(self, frames: set[int], names: frozenset[str]) -> list[Any]:
         """Objects that take values from generators which are at work in some frames.
@@ -38,17 +40,18 @@ class Wrappers:
         """
         alive = [one for ref in self._known if (one := ref()) is not None]
         taken = [one for one in alive if id(one.gi_frame) in frames]
-        found = _holders(taken) if taken else []
+        found = _holders(taken, self._direct) if taken else []
         found = found or _among(YOUNG, frames)
         if not found and names & NAMES:
             found = _among(OLD, frames)
-        parts = (part for one in found for part in _parts(one))
+        parts = [part for one in found for part in _parts(one)]
         self._known = [weakref.ref(one) for one in parts if isinstance(one, types.GeneratorType)]
+        self._direct = not {id(one) for one in found} & {id(part) for part in parts}
         return found
 
 
-def _holders(parts: list[Any]) -> list[Any]:
-    """Wrappers that take values from some objects, or from one another."""
+def _holders(parts: list[Any], direct: bool) -> list[Any]:
+    """Wrappers that take values from some objects, or from one another unless `direct`."""
     found: list[Any] = []
     while parts:
         holders = gc.get_referrers(*parts)
@@ -58,6 +61,8 @@ def _holders(parts: list[Any]) -> list[Any]:
         known = {id(one) for one in found}
         parts = [one for one in holders if type(one) in KINDS and id(one) not in known]
         found += parts
+        if direct:
+            break
     return found
 
 
