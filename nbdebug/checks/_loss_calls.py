@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._model_hooks import CallObserver, calls_observed
 from nbdebug.model.origin.graph import graph_nodes
 from nbdebug.model.origin.source_line import user_line
 
@@ -85,16 +86,20 @@ class LossCall:
 
 
 def loss_calls(
-    context: CheckContext, functions: Collection[Callable[..., Any]], number: int = 0
+    context: CheckContext,
+    functions: Collection[Callable[..., Any]],
+    number: int = 0,
+    observer: CallObserver | None = None,
 ) -> list[LossCall]:
     """Calls of some functions that the loss of a batch in training mode depends on.
 
     Args:
-        number: of the batch.
+        number: of the batch; observer: is told of the calls of the model.
     """
     context.train()
     watch = _Watch(functions)
-    with torch.enable_grad(), watch:
+    seen = nullcontext() if observer is None else calls_observed(context.model, observer)
+    with seen, torch.enable_grad(), watch:
         loss = context.evaluate(context.batches[number])[0]
     found = [call for call in watch.calls if call.result.requires_grad]
     if not found or not isinstance(loss, torch.Tensor) or not loss.requires_grad:

@@ -11,6 +11,8 @@ from nbdebug.model.precision import wide
 # Of logarithms and sums, as rounding in half precision leaves them.
 MAX_LOG, MAX_SUM_APART, MAX_LOG_SUM = 1e-2, 0.05, 0.5
 MAX_CUT_SHARE = 0.05
+# Not a divergence, of which the other direction is one, too.
+ONE_WAY = ("cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
 def _logarithms(call: LossCall, name: str, dim: int) -> Fault | None:
@@ -168,6 +170,17 @@ def _swapped(call: LossCall) -> bool:
     """True if the target comes from the model, and the input does not."""
     one, other = call.arguments["input"], call.arguments["target"]
     return bool(other.requires_grad and not one.requires_grad)
+
+
+def exchanged(call: LossCall) -> Fault | None:
+    """Tell of an output of the model in the place of the target, and data in that of the input."""
+    if call.name not in ONE_WAY or not _swapped(call) or call.arguments["input"].ndim < 1:
+        return None
+    return Fault(
+        "the target comes from the model, and the input does not",
+        "the output of the model as the input, data as the target",
+        "Swap the arguments: the output of the model comes first, the target second.",
+    )  # fmt: skip
 
 
 def alignment(call: LossCall) -> Fault | None:

@@ -12,6 +12,9 @@ from nbdebug.model.precision import wide
 NEIGHBOURS, ORDERS = 10, 40
 MAX_FEATURES, MAX_WORDS = 256, 512
 LINEAR_PENALTY, LOCAL_PENALTY = 1.0, 0.3
+# Of a table of measured things: standard deviations beyond chance, and mean correlation.
+MIN_COLUMNS, MAX_COLUMNS, MIN_BEYOND, MIN_CORRELATION = 3, 128, 12.0, 0.2
+MIN_NEXT_CORRELATION = 0.3
 
 
 class Relation:
@@ -55,6 +58,28 @@ class Relation:
     def strength(self, targets: torch.Tensor) -> float:
         """The largest of `strengths`."""
         return max(self.strengths(targets))
+
+
+def is_table(features: torch.Tensor) -> bool:
+    """True if columns [N, F] go together more than by chance, and are no window of a series.
+
+    Columns of measured things do, drawn numbers do not. In a window each goes with the next one.
+    """
+    count, width = features.shape
+    if not MIN_COLUMNS <= width <= MAX_COLUMNS:
+        return False
+    together = (features.T @ features / count).fill_diagonal_(0).square()
+    draws = torch.Generator().manual_seed(0)
+    apart = []
+    for _ in range(ORDERS // 2):
+        orders = torch.rand(features.shape, generator=draws).argsort(0)
+        drawn = features.gather(0, orders)
+        apart.append((drawn.T @ drawn / count).fill_diagonal_(0).square().sum())
+    chance = torch.stack(apart)
+    beyond = float((together.sum() - chance.mean()) / chance.std().clamp_min(1e-12))
+    mean = float(together.sum()) / (width * (width - 1))
+    follows = float(together.diagonal(1).min()) > MIN_NEXT_CORRELATION**2
+    return beyond > MIN_BEYOND and mean > MIN_CORRELATION**2 and not follows
 
 
 def _left_out(kernel: torch.Tensor, penalty: float) -> torch.Tensor:

@@ -76,7 +76,7 @@ class AttachedAdvantage(Check):
 def _is_attached(policy: Producer, value: Producer, nodes: Sequence[tuple[str, Any]]) -> bool:
     """True for a log-probability of actions and a difference with an output that is learnt."""
     actor = behind(policy, OF_POLICY)
-    if not _is_log_probability(actor.names):
+    if not is_log_probability(actor.names):
         return False
     critic = behind(value, ARITHMETIC)
     learnt = critic.producers
@@ -88,7 +88,8 @@ def _is_attached(policy: Producer, value: Producer, nodes: Sequence[tuple[str, A
     return any(one.producers and one.producers <= learnt for one in errors)
 
 
-def _is_log_probability(names: set[str]) -> bool:
+def is_log_probability(names: set[str]) -> bool:
+    """True if operations of these names make the log-probability of chosen actions."""
     if names & LIKELIHOODS:
         return True
     # Of a choice among several, or of a normal distribution: a square, and the log of its width.

@@ -10,13 +10,12 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._model_hooks import calls_observed
+from nbdebug.checks._model_hooks import Outermost, calls_observed
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
-from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.origin.source_line import user_line
 
-MIN_ROWS, MAX_CALLS, MAX_OUTPUTS = 6, 8, 16
+MIN_ROWS, MAX_CALLS = 6, 8
 LOSSES = frozenset({"cross_entropy", "nll_loss"})
 EXPECTED = "another column for each row"
 
@@ -83,7 +82,7 @@ class ContrastiveTargets(Check):
 def _matrices(context: CheckContext, batch: Any) -> tuple[list[Matrix], list[torch.Tensor]]:
     """Squares of scores that the loss of a batch reads, and what the modules gave before it."""
     context.train()
-    watch, outermost = _Watch(), _Outermost()
+    watch, outermost = _Watch(), Outermost()
     with calls_observed(context.model, outermost), torch.enable_grad(), watch:
         loss = context.evaluate(batch)[0]
     found = []
@@ -144,24 +143,6 @@ def _samples(
         }
         found = now if found is None else found & now
     return {one for one in found or set() if one[1] not in (row, len(scores) + row)}
-
-
-class _Outermost:
-    """Keeps the outputs [B, ...] of modules that no other module calls."""
-
-    def __init__(self) -> None:
-        self.outputs: list[torch.Tensor] = []
-        self._depth = 0
-
-    def enter(self, *_: Any) -> None:
-        """Called before a module."""
-        self._depth += 1
-
-    def leave(self, module: Any, inputs: Any, outputs: Any) -> None:
-        """Called after it."""
-        self._depth -= 1
-        if not self._depth and len(self.outputs) < MAX_OUTPUTS:
-            self.outputs += [one for one in tensors_of(outputs) if one.requires_grad and one.ndim]
 
 
 class _Watch(TorchFunctionMode):

@@ -11,6 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._same_memory import rewritten_input
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import leaves
@@ -28,7 +29,8 @@ class DataInPlace(Check):
     `x -= mean` or `x.mul_(2)` on an array that the dataset holds changes the data itself: each
     epoch sees other numbers, which drift or shrink to nothing, and no run can be repeated. Samples
     are read again to see if they are the same, and a step is watched for writes to its batch, also
-    of a loop that goes through a list of batches. To write the same numbers again does no harm.
+    of a loop that goes through a list of batches, or that takes slices of a tensor or an array. To
+    write the same numbers again does no harm.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -45,12 +47,25 @@ class DataInPlace(Check):
     def examine(self, context: CheckContext) -> Outcome:
         held = context.samples.held
         if held is None:
-            return Outcome("not_applicable", "no dataset holds the data.")
+            return self._of_memory(context)
         kept = _Kept(held)
         try:
             return self._of_reading(context, kept) or self._of_step(context, kept)
         finally:
             kept.restore()
+
+    def _of_memory(self, context: CheckContext) -> Outcome:
+        """Of a loop that takes its batches from tensors and arrays itself."""
+        line = rewritten_input(context)
+        if line is None:
+            return Outcome("not_applicable", "no dataset holds the data.")
+        where = f": {line}" if line else ""
+        return Outcome(
+            "fail", "a step writes into its inputs, which are a part of the stored data, so that "
+            f"each epoch sees other numbers{where}", "data that stays as it is",
+            "Slices and views are the data itself: .clone() them before changing (.copy() of an "
+            "array).",
+        )  # fmt: skip
 
     def _of_reading(self, context: CheckContext, kept: _Kept) -> Outcome | None:
         samples = context.samples

@@ -12,6 +12,7 @@ from nbdebug.checks import _loss_probabilities as probabilities
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_calls import LossCall, loss_calls
 from nbdebug.checks._loss_fault import Fault
+from nbdebug.checks._loss_roles import PAIRED, wrong_roles
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 
@@ -42,8 +43,9 @@ class LossInputs(Check):
 
     KLDivLoss, NLLLoss and CTCLoss take log-probabilities, cross-entropy takes logits, losses with
     a margin take targets of -1 and 1, and a likelihood takes a variance, not its logarithm. Other
-    numbers raise no error: the loss falls, and the model learns something else. The calls are seen
-    wherever they are made: in a loss, in a step_fn, in a loop of your own.
+    numbers raise no error: the loss falls, and the model learns something else. Of pairs and
+    triplets from a batch with labels, or with ranks, these tell which belong together. The calls
+    are seen wherever they are made: in a loss, in a step_fn, in a loop of your own.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -63,6 +65,9 @@ class LossInputs(Check):
             fault = CONTRACTS[getattr(functional, call.name)](call)
             if fault is None and call.name in TRIPLETS:
                 fault = margins.changed_places([call, *_same_calls(context, call)])
+            if fault is None and call.name in PAIRED:
+                fault = wrong_roles(context, call)
+            fault = fault or probabilities.exchanged(call)
             if fault is not None:
                 where = f" ({call.line})" if call.line else ""
                 return Outcome(

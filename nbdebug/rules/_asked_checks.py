@@ -18,8 +18,8 @@ WHY_NO_PROGRESS = (
     "paired_rows", "unit_axis", "logit_range", "custom_backward", "detached_gradients",
     "detached_state", "class_numbering", "index_arithmetic", "autocast_rounding",
     "wrapped_integers", "dropped_share", "optimizer_averages", "repeated_tokens",
-    "unused_batch", "parted_rows", "other_batch", "attached_advantage",
-    "peaked_softmax", "contrastive_targets", "cancelled_ratio",
+    "unused_batch", "parted_rows", "other_batch", "attached_advantage", "entropy_sign",
+    "peaked_softmax", "contrastive_targets", "cancelled_ratio", "data_in_place",
     "detached_samples",
 )  # fmt: skip
 # Checks that tell more of a model that was trained.

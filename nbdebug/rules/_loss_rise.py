@@ -11,6 +11,7 @@ from nbdebug.core.series import Series
 WINDOW = 20
 MAX_RISE_SHARE = 0.5
 MIN_POINTS = 5
+MIN_MEDIANS = 8
 # Of the rise from the minimum to the bound: windows below are not yet part of it.
 CALM_SHARE = 0.2
 NOISE_QUANTILES = (0.159, 0.841)
@@ -41,6 +42,17 @@ def noise_of(values: Array) -> float:
     """
     low, high = np.quantile(values[-2 * WINDOW :], NOISE_QUANTILES)
     return float(high - low) / 2
+
+
+def wander_of(medians: Array) -> float:
+    """Standard deviation by which medians of windows [M] leave a line; 0 of fewer than 8.
+
+    From their second differences: neither a fall nor a rise counts, nor do single windows.
+    """
+    if len(medians) < MIN_MEDIANS:
+        return 0.0
+    bends = np.abs(np.diff(medians, 2))
+    return float(np.median(bends)) / (0.6745 * 6**0.5)
 
 
 def rise_start(values: Array, medians: Array, best: int, bound: float) -> int:

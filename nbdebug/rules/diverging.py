@@ -15,6 +15,7 @@ from nbdebug.rules._loss_rise import (
     noise_of,
     rise_bound,
     rise_start,
+    wander_of,
     window_medians,
 )
 from nbdebug.rules._remedies import clip_at_p90, previous_lr, scale_lr, warm_up
@@ -26,7 +27,8 @@ class Diverging(Rule):
 
     Steps that are too large leave the minimum. The cause is often a learning-rate schedule or a
     change of a control. A negative loss that vanishes, or that comes back to 0 while its gradient
-    fades, as that of a policy gradient, does not diverge.
+    hardly grows, as that of a policy gradient, does not diverge; nor does one that goes up and down
+    as far all the time, as that of values which are led to values.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -45,7 +47,9 @@ class Diverging(Rule):
     EXPLOSION = 4.0
     MAX_VANISHING_SHARE = 0.1
     MAX_START_SHARE = 0.25
-    MAX_FADED = 0.9
+    # Of the gradient at the minimum: that of a measure of fit is many times as large far away.
+    MAX_GROWN = 2.0
+    MIN_WANDERS = 4.0
     # Of the loss at the start: so little is left that the first window has won all already.
     MAX_SETTLED_SHARE = 0.01
 
@@ -57,7 +61,8 @@ class Diverging(Rule):
         best, now = int(np.argmin(medians)), float(medians[-2:].min())
         bound = rise_bound(medians, best, self.MAX_RISE_SHARE)
         rise, noise = now - float(medians[best]), noise_of(loss.mean)
-        calm = rise < 2 * noise and not self._explodes(medians, best)
+        calm = rise < max(2 * noise, self.MIN_WANDERS * wander_of(medians))
+        calm = calm and not self._explodes(medians, best)
         # Advantages vanish as a policy gets good, and its loss with them.
         calm = calm or abs(now) <= self.MAX_VANISHING_SHARE * -float(medians[best])
         calm = calm or self._returns(snapshot, loss.mean, medians, best)
@@ -74,20 +79,22 @@ class Diverging(Rule):
         return Symptom(now, bound, since, seen, remedies, downsampled(loss.mean))
 
     def _returns(self, snapshot: Snapshot, loss: Array, medians: Array, best: int) -> bool:
-        """True if a loss comes back to 0, where it began, and its gradient fades on the way.
+        """True if a loss comes back to 0, where it began, and its gradient hardly grows on the way.
 
         Whatever has a minimum has a smaller gradient there than far away. What weighs samples by
         advantages or scores has none: the loss is large where there is most to gain.
         """
         lowest = float(medians[best])
         start = min(abs(float(loss[:5].mean())), abs(float(medians[0])))
-        if lowest >= 0 or medians[-2:].max() >= 0 or start > self.MAX_START_SHARE * -lowest:
+        # Around 0 the noise of the advantages has both signs.
+        high = max(start, float(medians[-2:].max()))
+        if lowest >= 0 or high > self.MAX_START_SHARE * -lowest:
             return False
         norm = snapshot.series.get("grad_norm")
         if norm is None or len(norm) != len(loss):
             return False
         norms = window_medians(norm.mean, self.WINDOW)
-        return float(norms[-4:].mean()) < self.MAX_FADED * float(norms[best])
+        return float(norms[-4:].mean()) < self.MAX_GROWN * float(norms[best])
 
     def _explodes(self, medians: Array, best: int) -> bool:
         """True if the loss rises from window to window, beyond all that it was before."""

@@ -27,10 +27,9 @@ class LossStaysHigh(Rule):
     only_explained = True
     asks = WHY_NO_PROGRESS
     needs = ("loss",)
-    wants = ("constant_loss",)
 
     MIN_STEPS, MIN_EPOCHS = 60, 2.0
-    MAX_REMAINING_LOSS, MAX_CONSTANT_SHARE = 0.4, 0.9
+    MAX_REMAINING_LOSS = 0.4
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         loss = snapshot.series["loss"]
@@ -39,10 +38,6 @@ class LossStaysHigh(Rule):
             return None
         first, now = float(np.median(loss.mean[:5])), float(np.median(loss.mean[-20:]))
         bound = self.MAX_REMAINING_LOSS * first
-        constant = snapshot.series.get("constant_loss")
-        known = float(constant.last[-1]) if constant is not None and len(constant) else np.nan
-        if np.isfinite(known) and known > 0:
-            bound = min(bound, self.MAX_CONSTANT_SHARE * known)
         if not first > 0 or not now > bound:
             return None
         seen = f"Median loss {now:.4g} over the last steps, {first:.4g} at the start."

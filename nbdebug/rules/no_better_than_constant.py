@@ -50,9 +50,8 @@ class NoBetterThanConstant(Rule):
         half = loss.mean[len(loss) // 2 :]
         value, bound = float(np.median(half)), self.MAX_LOSS_RATIO * float(known[-1])
         # The best of several short intervals: a model that learns late is healthy.
-        parts = np.array_split(half, 4)
-        lowest = min(float(np.median(part)) for part in parts)
-        if not np.isfinite(value) or known[-1] <= 0 or lowest <= bound:
+        parts = [float(np.median(part)) for part in np.array_split(half, 4)]
+        if not np.isfinite(value) or known[-1] <= 0 or min(parts) <= bound + np.std(parts, ddof=1):
             return None
         seen = f"Median loss {value:.4g} over the last half of the steps; a constant output gives "
         seen += f"{known[-1]:.4g}."

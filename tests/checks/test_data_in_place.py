@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -138,3 +139,94 @@ def test_a_step_that_writes_into_a_copy_passes() -> None:
 
 def test_tensors_are_read_by_copies_and_not_judged() -> None:
     assert result_of("data_in_place", mlp(), (X, y), CE).status == "not_applicable"
+
+
+STORED, ARRAY = X.clone(), X.numpy().copy()
+LABELS = y.clone()
+
+
+def holes(rows: torch.Tensor) -> torch.Tensor:
+    for row in rows:
+        start = int(torch.randint(0, 9, ()))
+        row[start : start + 3] = 0
+    return rows
+
+
+def halved(rows: torch.Tensor) -> torch.Tensor:
+    rows *= 0.5
+    return rows
+
+
+def centred(rows: torch.Tensor) -> torch.Tensor:
+    """The first time alone does it change anything."""
+    rows -= rows.mean(0)
+    return rows.round_(decimals=3)
+
+
+def hidden(rows: torch.Tensor) -> torch.Tensor:
+    return rows.masked_fill_(torch.rand(rows.shape) < 0.2, 0.0)
+
+
+def of_array(start: int) -> torch.Tensor:
+    part = ARRAY[start : start + 50]
+    part += np.random.normal(0, 0.1, part.shape).astype(part.dtype)
+    return torch.from_numpy(part)
+
+
+BUFFER = torch.zeros(50, 12)
+
+
+def into_a_buffer(start: int) -> torch.Tensor:
+    BUFFER.copy_(STORED[start : start + 50])
+    return BUFFER.mul_(2)
+
+
+def noise(start: int) -> torch.Tensor:
+    return BUFFER.normal_()
+
+
+Taken = Callable[[int], torch.Tensor]
+SLICES: dict[str, tuple[Taken, bool]] = {
+    "holes": (lambda i: holes(STORED[i : i + 50]), True),
+    "halved": (lambda i: halved(STORED[i : i + 50]), True),
+    "hidden at random": (lambda i: hidden(STORED[i : i + 50]), True),
+    "an array": (of_array, True),
+    "holes in a copy": (lambda i: holes(STORED[i : i + 50].clone()), False),
+    "chosen rows, which are a copy": (
+        lambda i: hidden(STORED[torch.arange(i, i + 50)]), False
+    ),
+    "as it is": (lambda i: STORED[i : i + 50], False),
+    "centred again": (lambda i: centred(STORED[i : i + 50]), False),
+    "cut to a range": (lambda i: STORED[i : i + 50].clamp_(-3, 3), False),
+    "a buffer": (into_a_buffer, False),
+    "drawn noise": (noise, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_a_loop_that_slices_its_data(name: str) -> None:
+    taken, is_sick = SLICES[name]
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with nbd.watch(model, optimizer, runs=None) as dbg:
+        dbg.break_when("step >= 2")
+
+        def loop() -> None:
+            for _ in dbg.epochs(2):
+                for start in dbg.batches(range(0, 150, 50)):
+                    value = F.cross_entropy(model(taken(start)), LABELS[start : start + 50])
+                    optimizer.zero_grad()
+                    value.backward()
+                    optimizer.step()
+
+        dbg.run(loop)
+        assert dbg.wait(60)
+        before = STORED.clone(), ARRAY.copy()
+        found = dbg.check("data_in_place")["data_in_place"]
+        assert torch.equal(before[0], STORED)
+        assert np.array_equal(before[1], ARRAY)
+        dbg.clear_breakpoints()
+        with pytest.raises(nbd.LoopLeft):
+            dbg.run(steps=10_000)
+    assert found.status == ("fail" if is_sick else "not_applicable"), found.seen
+    assert not is_sick or name == "an array" or "test_data_in_place.py" in found.seen

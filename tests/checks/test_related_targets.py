@@ -124,7 +124,8 @@ NEVER_LEARNT: dict[str, tuple[Callable[[], nn.Module], Any, Any, Any]] = {
 @pytest.mark.parametrize("name", NEVER_LEARNT)
 def test_it_takes_a_model_that_learns_nothing(name: str) -> None:
     model, data, held_out, loss = NEVER_LEARNT[name]
-    assert row(model(), data, loss, held_out).status == "pass"
+    found = row(model(), data, loss, held_out)
+    assert (found.status, "shuffled apart" in found.seen) == ("not_applicable", True), found.seen
     few = 1 if name != "learnt by heart" else 2
     found = row(nn.Sequential(model(), nn.Identity()), data, loss, held_out, steps=200 * few)
     if held_out is not None:
@@ -132,7 +133,7 @@ def test_it_takes_a_model_that_learns_nothing(name: str) -> None:
         assert "that of a constant" in found.seen
     else:
         # Without validation data, learning by heart looks like learning.
-        assert found.status in ("warning", "pass")
+        assert found.status in ("warning", "pass", "not_applicable")
 
 
 def parity() -> Pair:
@@ -192,7 +193,7 @@ def test_what_only_a_network_finds_passes_once_it_is_found() -> None:
 def test_a_rule_asks_for_it_again_after_training() -> None:
     train, held_out = parts(X[ORDER], LABELS[OTHER])
     with nbd.Debugger(mlp(), train, CE, val_data=held_out, batch_size=16, lr=1e-3) as dbg:
-        assert dbg.check("related_targets")["related_targets"].status == "pass"
+        assert dbg.check("related_targets")["related_targets"].status == "not_applicable"
         dbg.run(steps=260)
         found = {one.name: one for one in dbg.findings}
     assert "do not predict the targets" in found["warned_check"].seen
@@ -206,3 +207,69 @@ def test_what_is_learnt_by_heart_is_explained() -> None:
         found = {one.name: one for one in dbg.findings}
     assert "do not predict the targets" in found["warned_check"].seen
     assert found["overfitting"].cause == "warned_check"
+
+
+FACTORS = torch.randn(N, 4, generator=DRAW)
+MIXED = torch.randn(4, FEATURES, generator=DRAW)
+TABLE = FACTORS @ MIXED + torch.randn(N, FEATURES, generator=DRAW)
+KINDS = FACTORS[:, :CLASSES].argmax(1)
+PRICES = FACTORS[:, :2].sum(1, keepdim=True) + torch.randn(N, 1, generator=DRAW)
+FEW = slice(N - 48, N)
+
+APART: dict[str, tuple[Callable[[], nn.Module], Any, Any, Any]] = {
+    "classes": (mlp, (TABLE, KINDS[ORDER]), None, CE),
+    "classes, validation too": (mlp, *parts(TABLE[OTHER], KINDS[ORDER]), CE),
+    "numbers": (lambda: mlp(1), (TABLE, PRICES[ORDER]), None, MSE),
+    "few samples": (mlp, (TABLE[:130], KINDS[ORDER][:130]), None, CE),
+}
+
+
+@pytest.mark.parametrize("name", APART)
+def test_a_table_whose_targets_go_with_no_column_is_told_before_training(name: str) -> None:
+    model, data, held_out, loss = APART[name]
+    found = row(model(), data, loss, held_out)
+    assert found.status == "warning", found.seen
+    assert "do not seem to belong together (shuffled apart?)" in found.seen
+
+
+@pytest.mark.parametrize("data", [(TABLE, KINDS), (X, LABELS)], ids=["a table", "classes"])
+def test_few_validation_samples_show_what_training_has_not(data: Pair) -> None:
+    x, labels = data
+    found = row(mlp(), (x[TRAIN], labels[ORDER][TRAIN]), CE, (x[FEW], labels[FEW]))
+    assert found.status == "fail", found.seen
+    assert "do not belong together (shuffled apart?)" in found.seen
+    assert row(mlp(), (x[TRAIN], labels[TRAIN]), CE, (x[FEW], labels[FEW])).status == "pass"
+
+
+def flat(x: torch.Tensor) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), CLASSES))
+
+
+def waves() -> torch.Tensor:
+    """Windows of a smooth series, in a random order."""
+    line = torch.randn(N + 30, generator=DRAW).cumsum(0)
+    return line.unfold(0, 16, 1)[:N][ORDER]
+
+
+BITS = torch.randint(2, (N, 2), generator=DRAW)
+NOT_KNOWN: dict[str, Pair] = {
+    "a table, and products of its factors": (TABLE, (FACTORS[:, 0] * FACTORS[:, 1] > 0).long()),
+    "either of two bits": (
+        torch.cat([BITS + 0.1 * torch.randn(N, 2, generator=DRAW), X[:, 4:8]], 1),
+        BITS[:, 0] ^ BITS[:, 1],
+    ),
+    "parity of six": parity(),
+    "windows of a series": (waves(), LABELS),
+    "pictures": (TABLE[:, :9].reshape(N, 1, 3, 3), LABELS[ORDER]),
+    "sequences": (TABLE[:, :8].reshape(N, 4, 2), LABELS[ORDER]),
+    "one column": (TABLE[:, :1], LABELS[ORDER]),
+    "drawn numbers": (torch.randn(N, 20, generator=DRAW), LABELS),
+}
+
+
+@pytest.mark.parametrize("name", NOT_KNOWN)
+def test_a_relation_that_is_hard_to_see_is_not_judged(name: str) -> None:
+    x, labels = NOT_KNOWN[name]
+    found = row(flat(x), (x, labels), CE)
+    assert found.status in ("pass", "not_applicable"), found.seen

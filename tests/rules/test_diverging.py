@@ -112,6 +112,33 @@ def test_a_loss_weighted_by_advantages_returns_to_0_with_its_gradient(kind: str)
     assert Diverging().diagnose(example({"loss": loss, "grad_norm": gradient})) is None
 
 
+def test_advantages_whose_gradient_grows_a_little_do_not_diverge() -> None:
+    loss = np.concatenate([np.linspace(-0.03, -0.32, 120), np.linspace(-0.32, -0.13, 380)])
+    gradient = np.interp(np.arange(500), [0, 120, 240, 500], [0.13, 0.2, 0.29, 0.28])
+    shown = example({"loss": loss + NOISE[:500], "grad_norm": gradient})
+    assert Diverging().diagnose(shown) is None
+
+
+def test_advantages_around_0_do_not_diverge() -> None:
+    loss = np.concatenate(
+        [np.linspace(0.0, -0.4, 80), np.linspace(-0.4, 0.04, 160), np.full(80, 0.04)]
+    )
+    gradient = np.full(len(loss), 0.3)
+    assert Diverging().diagnose(example({"loss": loss, "grad_norm": gradient})) is None
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_values_that_are_led_to_values_go_up_and_down(seed: int) -> None:
+    """A loss that loses a third at first, and wanders from window to window from then on."""
+    draws = np.random.default_rng(seed)
+    slow = np.repeat(draws.normal(0, 0.0008, 40), 20)
+    loss = 0.0083 + 0.003 * np.exp(-np.arange(800) / 60) + slow + draws.normal(0, 0.001, 800)
+    for count in range(200, 801, 20):
+        assert Diverging().diagnose(example({"loss": loss[:count]})) is None
+    risen = np.concatenate([loss[:600], loss[:200] * 3])
+    assert Diverging().diagnose(example({"loss": risen})) is not None
+
+
 @pytest.mark.parametrize("kind", RETURNING)
 def test_a_similarity_that_gets_lost_does_not(kind: str) -> None:
     """The further a loss is from its minimum, the larger is its gradient."""

@@ -80,6 +80,15 @@ def actor_and_critic(model: nn.Module, batch: Any) -> torch.Tensor:
     return loss
 
 
+def sure_policy(model: nn.Module, batch: Any) -> torch.Tensor:
+    """A policy gradient that is paid for a small entropy."""
+    inputs, actions, gains = batch
+    policy = torch.distributions.Categorical(logits=model(inputs))
+    loss: torch.Tensor = -(policy.log_prob(actions) * gains[:, 0]).mean()
+    loss = loss + 0.1 * policy.entropy().mean()
+    return loss
+
+
 def ratio_to_itself(model: nn.Module, batch: Any) -> torch.Tensor:
     """The clipped loss of a policy that is divided by itself."""
     inputs, actions, gains = batch
@@ -188,6 +197,12 @@ LOSS: Mapping[str, SickSetup] = {
         lambda: mlp(out=CLASSES + 1),
         lambda: (X, y, regression()[1]),
         settings={"step_fn": actor_and_critic},
+    ),
+    "an entropy that is added": SickSetup(
+        "entropy_sign",
+        mlp,
+        lambda: (X, y, regression()[1]),
+        settings={"step_fn": sure_policy},
     ),
     "sum over the batch": SickSetup(
         "reduction", mlp, loss=nn.CrossEntropyLoss(reduction="sum")

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+MIN_LONG = 16
+
 
 def bitwise_equal(one: Any, other: Any) -> bool:
     """Tell if two nested containers are bit-identical; NaN equals NaN."""
+    if one is other:
+        return True
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return one.dtype == other.dtype and one.shape == other.shape and _same_bits(one, other)
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
@@ -20,11 +24,18 @@ def bitwise_equal(one: Any, other: Any) -> bool:
             bitwise_equal(one[key], other[key]) for key in one
         )
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        if len(one) > MIN_LONG and _are_integers(one) and _are_integers(other):
+            return tuple(one) == tuple(other)
         pairs = zip(one, other, strict=False)
         return len(one) == len(other) and all(bitwise_equal(a, b) for a, b in pairs)
     if isinstance(one, float | complex | np.inexact) and one != one:
         return type(one) is type(other) and bool(other != other)
     return type(one) is type(other) and bool(one == other)
+
+
+def _are_integers(values: list[Any] | tuple[Any, ...]) -> bool:
+    """True for integers of Python alone, such as the state of its random numbers."""
+    return set(map(type, values)) == {int}
 
 
 def _same_elements(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:

@@ -31,7 +31,7 @@ from nbdebug.training.own_loop.meeting.loop_code import (
     names_used,
     repeats_within,
 )
-from nbdebug.training.own_loop.state.wrappers import wrappers
+from nbdebug.training.own_loop.state.wrappers import Wrappers
 
 CANNOT = (
     "The loop cannot make a step again: {}. Nothing is rewound, forked or replayed, and "
@@ -67,7 +67,7 @@ class LoopState:
     together, by_identity, guard = "", False, ""
 
     def __init__(self, frames: Callable[[], LoopFrames | None]) -> None:
-        self._frames = frames
+        self._frames, self._wrappers = frames, Wrappers()
         self._last: dict[types.CodeType, dict[str, Any]] = {}
         self._counts, self._counters = False, list[enumerate[Any]]()
         self._places, self._plain = set[Place](), set[Place]()
@@ -91,7 +91,7 @@ class LoopState:
             self._plain.clear()
         self._passes += 1
         self._places.add(place := frames.place())
-        found = _around(frames, place in self._plain)
+        found = self._around(frames, place in self._plain)
         self._counts = bool(found)
         if not found:
             self._plain.add(place)
@@ -140,8 +140,14 @@ class LoopState:
     def _counting(self) -> list[enumerate[Any]]:
         frames = self._frames()
         if self._counts and not self._counters and frames is not None:
-            self._counters = [one for one in _around(frames) if isinstance(one, enumerate)]
+            self._counters = [one for one in self._around(frames) if isinstance(one, enumerate)]
         return self._counters
+
+    def _around(self, frames: LoopFrames, plain: bool = False) -> list[Any]:
+        """Objects that pass the batches on; `plain` where none did before: a new one is young."""
+        codes = [one.f_code for one in (*frames.between(), *frames.users())]
+        names = frozenset(name for code in codes for name in code.co_names if not plain)
+        return self._wrappers.around(frames.generators(), names)
 
     def let_go(self) -> None:
         """Let go of what the loop may drop; called before it goes on."""
@@ -196,13 +202,6 @@ def _makes_several(frames: LoopFrames) -> bool:
 def _repeats_passes(frames: LoopFrames) -> bool:
     """True if a loop that nobody can lead back makes the passes of an epoch."""
     return repeats_within([(one.f_code, one.f_lasti) for one in frames.users()], "epochs")
-
-
-def _around(frames: LoopFrames, plain: bool = False) -> list[Any]:
-    """Objects that pass the batches on; `plain` where none did before, and a new one is young."""
-    codes = [one.f_code for one in (*frames.between(), *frames.users())]
-    names = frozenset(name for code in codes for name in code.co_names if not plain)
-    return wrappers(frames.generators(), names)
 
 
 def _is_state(value: Any, name: str, last: dict[str, Any] | None) -> bool:
