@@ -15,7 +15,8 @@ WRAPPERS = (
 )  # fmt: skip
 # Objects that were made a moment ago, and all others, which are many.
 YOUNG, OLD = (0, 1), (2,)
-KINDS = frozenset(WRAPPERS)
+# By id, since a metaclass of the user's may have no hash.
+KINDS = frozenset(map(id, WRAPPERS))
 NAMES = frozenset(kind.__name__ for kind in WRAPPERS)
 
 
@@ -59,7 +60,7 @@ def _holders(parts: list[Any], direct: bool) -> list[Any]:
         tuples = [one for one in holders if type(one) is tuple]
         holders += gc.get_referrers(*tuples) if tuples else []
         known = {id(one) for one in found}
-        parts = [one for one in holders if type(one) in KINDS and id(one) not in known]
+        parts = [one for one in holders if id(type(one)) in KINDS and id(one) not in known]
         found += parts
         if direct:
             break
@@ -80,7 +81,7 @@ def _among(generations: tuple[int, ...], frames: set[int]) -> list[Any]:
 
 def _of_kinds(objects: list[Any]) -> list[Any]:
     """Those of some types, without a step of Python for each of a million objects."""
-    return list(itertools.compress(objects, map(KINDS.__contains__, map(type, objects))))
+    return list(itertools.compress(objects, map(KINDS.__contains__, map(id, map(type, objects)))))
 
 
 def _takes(one: Any, frames: set[int], found: set[int]) -> bool:
