@@ -12,7 +12,7 @@ import pytest
 
 from nbdebug.training.own_loop.state.wrappers import Wrappers
 
-# One of the iterators is at its end: its place in the tuple is empty, which Python does not survive.
+# The place of an ended iterator in its tuple is empty, which reading it would not survive.
 PROGRAM = """
 import itertools
 from nbdebug.training.own_loop.state.wrappers import Wrappers
