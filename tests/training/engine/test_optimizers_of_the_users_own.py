@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
@@ -65,7 +67,64 @@ def averaged(model: nn.Module) -> tuple[torch.optim.Optimizer, Callable[[], torc
     return optimizer, lambda: torch.cat([flat(average), torch.tensor([float(count[0])])])
 
 
-KINDS = {"attributes": own, "a hook of its updates": averaged}
+def decayed(model: nn.Module) -> tuple[torch.optim.Optimizer, Callable[[], torch.Tensor]]:
+    optimizer, count = torch.optim.SGD(model.parameters(), 0.1), [0]
+
+    def lower(*_: Any) -> None:
+        count[0] += 1
+        optimizer.param_groups[0]["lr"] *= 0.8 if count[0] % 7 == 0 else 1.0
+
+    optimizer.register_step_pre_hook(lower)
+    return optimizer, lambda: torch.tensor([float(count[0])])
+
+
+def decayed_by_all(model: nn.Module) -> tuple[torch.optim.Optimizer, Callable[[], torch.Tensor]]:
+    optimizer, count = torch.optim.SGD(model.parameters(), 0.1), [0]
+
+    def lower(one: Any, *_: Any) -> None:
+        if one is optimizer:
+            count[0] += 1
+            optimizer.param_groups[0]["lr"] *= 0.8 if count[0] % 7 == 0 else 1.0
+
+    HANDLES.append(register_optimizer_step_post_hook(lower))
+    return optimizer, lambda: torch.tensor([float(count[0])])
+
+
+class Around(torch.optim.Optimizer):
+    """Makes its updates by another optimizer, which it holds."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 0.1})
+        self.base = torch.optim.SGD(self.param_groups, lr=0.1, momentum=0.9)
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        self.base.step()
+
+
+def around(model: nn.Module) -> tuple[torch.optim.Optimizer, Callable[[], torch.Tensor]]:
+    optimizer = Around(model.parameters())
+    return optimizer, lambda: torch.cat([
+        state["momentum_buffer"].flatten() for state in optimizer.base.state.values()
+    ])  # fmt: skip
+
+
+HANDLES: list[Any] = []
+KINDS = {
+    "attributes": own, "a hook of its updates": averaged, "a hook before them": decayed,
+    "a hook of all optimizers": decayed_by_all, "an optimizer inside": around,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _no_hooks_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    yield
+    remove_hooks()
+
+
+def remove_hooks() -> None:
+    while HANDLES:
+        HANDLES.pop().remove()
 
 
 def flat(model: nn.Module) -> torch.Tensor:
@@ -101,6 +160,26 @@ def plainly(kind: str) -> torch.Tensor:
                 optimizer.step()
                 done += 1
     return torch.cat([flat(model), kept()])
+
+
+def setup(kind: str) -> tuple[nn.Module, Any, torch.optim.Optimizer, Callable[[], torch.Tensor]]:
+    torch.manual_seed(0)
+    model = nn.Linear(6, 3)
+    return model, DataLoader(TensorDataset(X, Y), 8), *KINDS[kind](model)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_resume_goes_on_with_what_an_optimizer_keeps(kind: str) -> None:
+    model, loader, optimizer, _ = setup(kind)
+    loss = functional.cross_entropy
+    with nbd.Debugger(model, loader, loss, optimizer=optimizer, name="n", runs=None) as dbg:
+        dbg.run(steps=11)
+    # A new process has none of them.
+    remove_hooks()
+    model, loader, optimizer, kept = setup(kind)
+    with nbd.Debugger.resume("n", model, loader, loss, optimizer=optimizer, runs=None) as dbg:
+        dbg.run(steps=9)
+        assert torch.equal(torch.cat([flat(model), kept()]), plainly(kind))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -103,7 +103,10 @@ class Likeness:
                 alike = isinstance(value, int | float) and isinstance(there[key], int | float)
                 if not finite or not (alike or type(value) is type(there[key])):
                     _refuse(f"{place}.{key}")
-        shapes = [part.data.shape for part in now.parameters if isinstance(part, KeptTensor)]
+        # Parameters of the model are copied elsewhere, and left as they are here.
+        held = [part.value if isinstance(part, AsIs) else part for part in now.parameters]
+        data = [part.data if isinstance(part, KeptTensor) else part for part in held]
+        shapes = [one.shape for one in data if isinstance(one, torch.Tensor)]
         for number, state in saved.state_dict()["state"].items():
             if type(number) is not int or not 0 <= number < len(shapes):
                 _refuse(place)

@@ -11,6 +11,7 @@ import logging
 import os
 import random
 import re
+import sys
 import types
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
@@ -29,6 +30,7 @@ GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.ran
 CSV_WRITER = type(csv.writer(io.StringIO()))
 OWNED_TYPES = (types.MethodWrapperType, types.BuiltinMethodType, memoryview, CSV_WRITER)
 CONTEXTS = ("getcontext", "setcontext")
+HOOKS_OF_ALL_OPTIMIZERS = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
 HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 HOOKS_OF_MODULES = tuple(name for name in vars(nn.Module()) if name.endswith("_hooks"))
 HOOK_MARKS = tuple(name for name in vars(nn.Module()) if "_hooks_" in name)
@@ -139,6 +141,11 @@ def around_optimizer(
     """Hooks of an optimizer, and what one of the user's own keeps in attributes, with its binds."""
     for name, hook in hooks_of(optimizer):
         yield f"optimizer.{name}", hook, None
+    for name in HOOKS_OF_ALL_OPTIMIZERS:
+        # The module has no name in its package.
+        for hook in list(getattr(sys.modules["torch.optim.optimizer"], name, {}).values()):
+            if not is_own(hook):
+                yield f"optimizer.{name}", hook, None
     if not is_of_library(type(optimizer)):
         for name, value in list(vars(optimizer).items()):
             if name not in _of_every_optimizer():
