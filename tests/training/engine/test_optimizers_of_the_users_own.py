@@ -188,3 +188,34 @@ def test_no_verb_moves_what_an_optimizer_keeps(kind: str) -> None:
     assert torch.equal(trained(kind, None), expected)
     for name, verb in VERBS.items():
         assert torch.equal(trained(kind, verb), expected), name
+
+
+class ById(torch.optim.Optimizer):
+    """Knows its slow weights by the address of each parameter, which a restart changes."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 0.1})
+        self.slow = dict[int, torch.Tensor]()
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for weight in self.param_groups[0]["params"]:
+            slow = self.slow.setdefault(id(weight), weight.clone())
+            weight.add_(weight.grad, alpha=-0.1)
+            slow.lerp_(weight, 0.1)
+
+
+def test_a_resume_tells_of_what_is_known_by_addresses() -> None:
+    loss = functional.cross_entropy
+    loader = DataLoader(TensorDataset(X, Y), 8)
+    model, resumed = nn.Linear(6, 3), nn.Linear(6, 3)
+    with nbd.Debugger(
+        model, loader, loss, optimizer=ById(model.parameters()), name="n", runs=None
+    ) as dbg:
+        dbg.run(steps=5)
+    optimizer = ById(resumed.parameters())
+    with nbd.Debugger.resume("n", resumed, loader, loss, optimizer=optimizer, runs=None) as dbg:
+        dbg.run(steps=1)
+        told = [one.text for one in dbg.history.notices if "Not everything" in one.title]
+    assert any("optimizer.slow" in text for text in told), told
+    assert optimizer.slow.keys() == {id(one) for one in resumed.parameters()}

@@ -167,9 +167,8 @@ class PlainWriter:
         return LEFT_AS_IS
 
     def _container(self, kept: KeptContainer) -> Any:
-        known = kept.kind.__name__ in CONTAINER_KINDS
-        simple_keys = all(isinstance(key, SIMPLE) for key in kept.keys)
-        if not self._identities and not (known and simple_keys):
+        known = kept.kind.__name__ in CONTAINER_KINDS and not _are_ids(kept.keys)
+        if not (self._identities or (known and all(isinstance(k, SIMPLE) for k in kept.keys))):
             return self._left()
         values = (part.value if isinstance(part, Constant) else part for part in kept.values)
         if self._hides(_said(kept.keys if issubclass(kept.kind, dict) else (), values)):
@@ -182,6 +181,11 @@ class PlainWriter:
             "values": [self.plain(value) for value in kept.values],
             "simple": kept.simple, "maxlen": kept.maxlen,
         }  # fmt: skip
+
+
+def _are_ids(keys: list[Any]) -> bool:
+    """True if all keys look like `id(object)`, which means nothing in another process."""
+    return bool(keys) and all(type(k) is int and k > 2**40 and k % 8 == 0 for k in keys)
 
 
 def _said(names: Iterable[Any], values: Iterable[Any]) -> Iterator[tuple[str, str | int]]:
