@@ -57,10 +57,13 @@ class HeldState:
     __hash__ = object.__hash__
 
     def _bits(self) -> Any:
-        writer = PlainWriter(identities=True)
+        writer = self._comparing()
         reached = {place: writer.plain(kept) for place, (_, kept) in self._reached.items()}
         records = {one.place: writer.plain(one.kept) for one in self._records if one.place}
         return writer.plain(self._held), reached, records
+
+    def _comparing(self) -> PlainWriter:
+        return PlainWriter(identities=True)
 
     def texts(self, without: Collection[int] = ()) -> set[str | bytes]:
         """Texts that are held, anywhere inside but in values with some ids."""

@@ -13,7 +13,7 @@ from nbdebug.model.state.values.kept import (
     KeptGenerator,
     KeptTensor,
 )
-from nbdebug.training.data.passes.indexed_state import IndexedCopier
+from nbdebug.training.data.passes.written.indexed_copier import IndexedCopier
 from nbdebug.training.data.passes.written.large_parts import LargeParts
 
 

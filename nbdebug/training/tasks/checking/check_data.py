@@ -168,6 +168,9 @@ def all_samples(session: Session, seen: Sequence[SeenStep] = (), of_loader: bool
         seeded=seeded,
         held=source.dataset if isinstance(source, DatasetSource) else _kept_batches(session),
         others=others,
+        moving=None
+        if stream or isinstance(source, StreamSource)
+        else lambda part: to_device(source.fetch(part), session.device),
     )
 
 

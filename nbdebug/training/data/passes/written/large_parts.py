@@ -7,12 +7,30 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbdebug.model.state.values.kept import Done, Kept
+from nbdebug.model.state.values.plain import KIND, PlainWriter
 from nbdebug.training.data.passes.held_state import texts_in
 from nbdebug.training.data.passes.written.marks import MAX_BYTES, Mark, mark_of, size_of
 
 # Parts are compared at once so often, for so many seconds; then at most for this share of the time.
 FIRST_COMPARISONS, FIRST_SECONDS, SHARE_OF_TIME = 8, 0.5, 0.01
 Keep = Callable[[Any, str], Kept]
+
+
+class SmallWriter(PlainWriter):
+    """Writes copies for a comparison, large parts only as what object they are.
+
+    Args:
+        large: ids of values by the ids of their copies.
+    """
+
+    def __init__(self, large: Mapping[int, int]) -> None:
+        super().__init__(identities=True)
+        self._large = large
+
+    def plain(self, kept: Any, name: str = "") -> Any:
+        if id(kept) in self._large:
+            return {KIND: "as_is", "id": self._large[id(kept)]}
+        return super().plain(kept, name)
 
 
 class LargeParts:
@@ -76,6 +94,11 @@ class LargeParts:
         """Texts that the parts held when they were met, of those that were written into."""
         kept = (self._first[place][1] for place in self.written & self._first.keys())
         return {text for one in kept for text in texts_in(one)}
+
+    def first(self, place: str) -> Kept | None:
+        """Copy of a part as it was when it was met."""
+        found = self._first.get(place)
+        return None if found is None else found[1]
 
     def restore_first(self, parts: Mapping[str, Any], done: Done) -> None:
         """Write parts as they were when they were met, where they were first written into later.
