@@ -40,7 +40,7 @@ class Samples:
         seeded: context in which all generators are seeded with a number.
         held: the dataset, or the list of batches, that holds the data; None where it is not known.
         others: yields batches in a random order, of a loop that was given its next one only.
-        moving: as `fetch`, but what reading writes into the dataset stays until the check ends.
+        moving: context in which `fetch` leaves what reading writes into the dataset until it ends.
     """
 
     length: int | None
@@ -56,22 +56,18 @@ class Samples:
     seeded: Callable[[int], AbstractContextManager[None]] = lambda seed: nullcontext()
     held: Any = None
     others: Callable[[], Iterator[Any]] | None = None
-    moving: Callable[[torch.Tensor], Any] | None = None
+    moving: Callable[[], AbstractContextManager[None]] = nullcontext
 
-    def read(self, places: Sequence[int], seed: int, *, moves: bool = False) -> Any:
+    def read(self, places: Sequence[int], seed: int) -> Any:
         """Load the batch of some samples, with random transforms from `seed`.
-
-        Args:
-            moves: what reading writes into the dataset stays until the check ends.
 
         Raises:
             ValueError: the data is a stream, which can be read only once.
         """
-        fetch = self.moving if moves and self.moving is not None else self.fetch
-        if fetch is None:
+        if self.fetch is None:
             raise ValueError("The data is a stream and can be read only once.")
         with self.seeded(seed):
-            return fetch(torch.tensor(places))
+            return self.fetch(torch.tensor(places))
 
     def epoch(self, seed: int = 0) -> Iterator[Any]:
         """Yield every sample once, in batches of the current size, in an order from `seed`.

@@ -50,7 +50,9 @@ class DataInPlace(Check):
             return self._of_memory(context)
         kept = _Kept(held)
         try:
-            return self._of_reading(context, kept) or self._of_step(context, kept)
+            with context.samples.moving():
+                found = self._of_reading(context, kept)
+            return found or self._of_step(context, kept)
         finally:
             kept.restore()
 
@@ -73,12 +75,12 @@ class DataInPlace(Check):
             return None
         chosen = list(range(min(READ_SAMPLES, samples.length)))
         # The first time some datasets fill a cache.
-        samples.read(chosen, SEED, moves=True)
+        samples.read(chosen, SEED)
         kept.renew()
-        before = batch_digest(samples.read(chosen, SEED, moves=True))
+        before = batch_digest(samples.read(chosen, SEED))
         lines = _Writes(kept.tensors())
         with lines:
-            again = batch_digest(samples.read(chosen, SEED, moves=True))
+            again = batch_digest(samples.read(chosen, SEED))
         changed = kept.changed()
         if before == again or not changed:
             return None

@@ -8,8 +8,10 @@ from typing import Any
 from torch.utils.data import TensorDataset, default_collate
 
 from nbdebug.errors import CheckpointError, DataError
+from nbdebug.model.source_code import is_of_library
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.values.kept import AsIs, Done
+from nbdebug.model.state.values.places import is_own
 from nbdebug.model.state.values.plain import PlainWriter
 from nbdebug.training.data.passes.function_records import FunctionRecords
 from nbdebug.training.data.passes.held_state import HeldState
@@ -102,11 +104,15 @@ class IndexedState:
 
     Attributes:
         first: the state at the beginning.
+        is_moving: a check looks at what several reads move; one alone is not put back.
     """
+
+    is_moving = False
 
     def __init__(self, dataset: Any, collate: Any) -> None:
         # One list, so that copies of it are of the same object.
-        plain = isinstance(dataset, list | tuple) and collate is default_collate
+        # The code of the user's that reads a list is its collate_fn.
+        plain = isinstance(dataset, list | tuple) and (is_of_library(collate) or is_own(collate))
         self._data = [] if plain else [dataset]
         self._data += [] if collate is default_collate else [collate]
         copier = IndexedCopier()

@@ -18,6 +18,7 @@ from torch.utils.data import (
 
 from nbdebug.checks._context import Evaluate
 from nbdebug.checks._samples import Samples, limited_by_time
+from nbdebug.core.contexts import contextmanager
 from nbdebug.core.error_text import raise_interrupt
 from nbdebug.model.module.forward import call, split, to_device
 from nbdebug.model.origin.found_loss import OwnLoss
@@ -168,9 +169,7 @@ def all_samples(session: Session, seen: Sequence[SeenStep] = (), of_loader: bool
         seeded=seeded,
         held=source.dataset if isinstance(source, DatasetSource) else _kept_batches(session),
         others=others,
-        moving=None
-        if stream or isinstance(source, StreamSource)
-        else lambda part: to_device(source.fetch(part), session.device),
+        moving=partial(_moving, getattr(source, "state", None)),
     )
 
 
@@ -215,13 +214,28 @@ def _others(session: Session, source: Any) -> Iterator[Any]:
 
 def _fetched(source: IndexedSource, device: torch.device, chosen: torch.Tensor) -> Any:
     """Batch of some samples on the device."""
-    # Generators of the dataset's own go back with the training, so they do here.
-    held = None if source.state is None else source.state.now()
+    # What the dataset holds goes back with the training, so it does here.
+    state = source.state
+    held = None if state is None or state.is_moving else state.now()
     try:
         return to_device(source.fetch(chosen), device)
     finally:
         if held is not None:
             held.restore()
+
+
+@contextmanager
+def _moving(state: IndexedState | None) -> Iterator[None]:
+    """Context in which reading samples moves the dataset, which goes back at its end."""
+    if state is None:
+        yield
+        return
+    held, state.is_moving = state.now(), True
+    try:
+        yield
+    finally:
+        state.is_moving = False
+        held.restore()
 
 
 def _of_loader(sampler: LoopSampler) -> _Reading | None:
