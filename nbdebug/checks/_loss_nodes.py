@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from nbdebug.checks._context import CheckContext
 from nbdebug.model.origin.graph import graph_nodes, name_of, saved
 
 MAX_NODES = 20_000
@@ -75,6 +76,14 @@ def named_nodes(losses: Sequence[torch.Tensor]) -> Iterator[tuple[str, Any]]:
     for loss in losses:
         for node in graph_nodes(loss, MAX_NODES):
             yield name_of(node), node
+
+
+def nodes_of_batch(context: CheckContext) -> list[tuple[str, Any]]:
+    """Named nodes behind the loss of the batch, in train mode."""
+    context.train()
+    with torch.enable_grad():
+        loss = context.evaluate(context.batch)[0]
+    return list(named_nodes([loss]))
 
 
 def shape_of(node: Any, place: int = 0) -> Shape | None:

@@ -9,7 +9,7 @@ import torch
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._graph_walk import SHAPES, Producer, behind, operands
-from nbdebug.checks._loss_nodes import named_nodes
+from nbdebug.checks._loss_nodes import nodes_of_batch
 from nbdebug.checks._signed_terms import SignedTerm, signed_terms
 from nbdebug.checks.attached_advantage import OF_POLICY, is_log_probability
 from nbdebug.checks.base import Check
@@ -43,10 +43,7 @@ class EntropySign(Check):
     explains = ("overfit",)
 
     def examine(self, context: CheckContext) -> Outcome:
-        context.train()
-        with torch.enable_grad():
-            loss = context.evaluate(context.batch)[0]
-        return self.examine_graph(list(named_nodes([loss])))
+        return self.examine_graph(nodes_of_batch(context))
 
     def examine_graph(self, nodes: Sequence[tuple[str, Any]]) -> Outcome:
         names = {name for name, _ in nodes}

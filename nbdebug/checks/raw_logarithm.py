@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._graph_walk import SHAPES, Producer, behind
-from nbdebug.checks._loss_nodes import named_nodes
+from nbdebug.checks._loss_nodes import nodes_of_batch
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.origin.graph import name_of, saved
@@ -41,10 +39,7 @@ class RawLogarithm(Check):
     explains = ("one_epoch", "overfit")
 
     def examine(self, context: CheckContext) -> Outcome:
-        context.train()
-        with torch.enable_grad():
-            loss = context.evaluate(context.batch)[0]
-        return self.examine_graph(list(named_nodes([loss])))
+        return self.examine_graph(nodes_of_batch(context))
 
     def examine_graph(self, nodes: Sequence[tuple[str, Any]]) -> Outcome:
         steep = [(STEEP[name], node) for name, node in nodes if name in STEEP]

@@ -16,9 +16,9 @@ from nbdebug.model.state.values.kept import AsIs, Kept, KeptContainer, KeptObjec
 from nbdebug.model.state.values.kept_data import KeptFrame, is_frame
 from nbdebug.model.state.values.kept_records import KeptBuffer, KeptNumbers
 from nbdebug.model.state.values.places import GENERATOR_TYPES
+from nbdebug.model.state.values.records import BUFFER_TYPES
 from nbdebug.training.data.passes.data_copier import DataCopier
 from nbdebug.training.data.passes.written.kinds import (
-    BUFFER_TYPES,
     CONTAINER_TYPES,
     DATA_TYPES,
     NAMESPACES,

@@ -18,12 +18,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from nbdebug.model.source_code import is_of_library
 from nbdebug.model.state.copying import SIMPLE_TYPES
 from nbdebug.model.state.values.kept_data import is_frame, may_be_written
+from nbdebug.model.state.values.records import BUFFER_TYPES
 
 MAX_STATE_BYTES, MAX_STATE_NUMBERS, MAX_STATE_PARTS = 1024, 1024, 64
 MAX_BUFFER_BYTES = 2**16
 DATA_TYPES = (Dataset, DataLoader, Sampler)
 CONTAINER_TYPES = (list, tuple, dict, set, deque, bytearray)
-BUFFER_TYPES = (io.StringIO, io.BytesIO)
 # Of the standard library, and no more than what the user puts into them.
 NAMESPACES = (
     types.SimpleNamespace, argparse.Namespace, collections.UserDict, collections.UserList,
